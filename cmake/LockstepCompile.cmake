@@ -1,0 +1,51 @@
+# How every target of the project is compiled.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+add_library(lockstep_compile INTERFACE)
+target_include_directories(lockstep_compile INTERFACE "${PROJECT_SOURCE_DIR}")
+# No fused multiply-add: two ranks that add the same numbers must get the same bits.
+target_compile_options(
+  lockstep_compile
+  INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall
+            -Wextra
+            -Wpedantic
+            -Wshadow
+            -Wnon-virtual-dtor
+            -ffp-contract=off>)
+target_compile_definitions(lockstep_compile INTERFACE LOCKSTEP_VERSION="${PROJECT_VERSION}")
+if(LOCKSTEP_WERROR)
+  target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+
+if(LOCKSTEP_SANITIZE STREQUAL "address")
+  set(sanitize_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+elseif(LOCKSTEP_SANITIZE STREQUAL "thread")
+  set(sanitize_flags -fsanitize=thread -fno-omit-frame-pointer)
+elseif(LOCKSTEP_SANITIZE)
+  message(FATAL_ERROR "LOCKSTEP_SANITIZE is '${LOCKSTEP_SANITIZE}'; it takes 'address', 'thread' or nothing")
+endif()
+if(sanitize_flags)
+  target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${sanitize_flags}>)
+  target_link_options(lockstep_compile INTERFACE ${sanitize_flags})
+endif()
+
+if(LOCKSTEP_COVERAGE)
+  target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:--coverage -O0>)
+  target_link_options(lockstep_compile INTERFACE --coverage)
+endif()
+if(LOCKSTEP_TIDY)
+  find_program(LOCKSTEP_CLANG_TIDY clang-tidy REQUIRED)
+  set(CMAKE_CXX_CLANG_TIDY "${LOCKSTEP_CLANG_TIDY}")
+endif()
+
+# lockstep_library(core SOURCES a.cpp b.cpp LINKS lockstep_core ...): the one target of a folder.
+function(lockstep_library room)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(lockstep_${room} STATIC ${arg_SOURCES})
+  add_library(lockstep::${room} ALIAS lockstep_${room})
+  target_link_libraries(lockstep_${room} PUBLIC lockstep_compile ${arg_LINKS} PRIVATE ${arg_PRIVATE_LINKS})
+endfunction()

@@ -1,0 +1,32 @@
+# How tests are registered.
+
+# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize]): one GoogleTest program; ctest sees its cases.
+# Label `sanitize` puts it into the asan and tsan presets.
+function(lockstep_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS" ${ARGN})
+  add_executable(test_${name} ${arg_SOURCES})
+  target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest GTest::gtest_main)
+  target_compile_definitions(test_${name} PRIVATE LOCKSTEP_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data")
+  gtest_discover_tests(
+    test_${name}
+    DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300
+               ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1;ASAN_OPTIONS=detect_leaks=0")
+endfunction()
+
+# lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main
+# must initialise MPI (tests/support/mpi_main.cpp).
+function(lockstep_mpi_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;RANKS" ${ARGN})
+  add_executable(test_${name} ${arg_SOURCES})
+  target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest)
+  foreach(ranks IN LISTS arg_RANKS)
+    add_test(NAME mpi.${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks}
+                                               $<TARGET_FILE:test_${name}>)
+    set_tests_properties(
+      mpi.${name}.${ranks}
+      PROPERTIES LABELS "mpi;${arg_LABELS}" TIMEOUT 300 PROCESSORS ${ranks}
+                 ENVIRONMENT
+                 "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMP_NUM_THREADS=1")
+  endforeach()
+endfunction()

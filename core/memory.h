@@ -1,0 +1,45 @@
+// Owned blocks of memory, host first: 256-byte aligned, zero-filled, of a fixed size.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include "core/device.h"
+#include "core/flat_span.h"
+
+namespace lockstep {
+
+/// One block. Movable; frees itself through the deleter of whoever made it, so that a communication layer can lend a
+/// shared window or registered memory as the gradient array.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(void* data, std::size_t bytes, Device device, std::function<void(void*)> release);
+  Memory(Memory&& other) noexcept;
+  Memory& operator=(Memory&& other) noexcept;
+  ~Memory();
+
+  [[nodiscard]] void* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] Device device() const noexcept { return device_; }
+  /// A typed view of the first `count` elements at byte `offset`.
+  [[nodiscard]] FlatSpan view(Dtype dtype, std::int64_t count, std::size_t offset = 0) const;
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  Device device_ = {};
+  std::function<void(void*)> release_;
+};
+
+/// A zero-filled block aligned to 256 bytes. Throws Fault::device with the size when there is no room.
+[[nodiscard]] Memory allocate(Device device, std::size_t bytes);
+
+/// Typed, owned flat array: the usual way to hold memory.
+struct FlatArray {
+  Memory memory;
+  FlatSpan span;
+};
+[[nodiscard]] FlatArray make_array(Device device, Dtype dtype, std::int64_t count);
+
+}  // namespace lockstep
