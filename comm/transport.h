@@ -1,0 +1,80 @@
+// Moves bytes between ranks, in stream order. Algorithms are written once over this interface; MPI point-to-point, ranks as
+// threads of one process, and a lone rank implement it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/flat_span.h"
+#include "core/stream.h"
+
+namespace lockstep::comm {
+
+struct Send {
+  int to = 0;
+  FlatSpan data;
+};
+struct Recv {
+  int from = 0;
+  FlatSpan data;
+};
+
+/// What a transfer belongs to: named by the report when a deadline expires.
+struct Operation {
+  std::string_view name = "transfer";  ///< static text: "ring all-reduce"
+  std::int64_t sequence = 0;           ///< counts operations of this transport, the same on every rank
+  int bucket = -1;                     ///< -1: not a gradient bucket
+  std::int64_t bytes = 0;              ///< of the whole operation
+};
+
+/// What this rank has sent since the transport was made; empty messages are not sent and not counted.
+struct Traffic {
+  std::int64_t messages = 0;
+  std::int64_t bytes = 0;
+};
+
+class Transport {
+ public:
+  Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+  virtual ~Transport() = default;
+
+  [[nodiscard]] virtual int rank() const noexcept = 0;
+  [[nodiscard]] virtual int size() const noexcept = 0;
+  /// Enqueues: starts all sends and receives together and completes when all are done, so a ring step or a swap cannot
+  /// deadlock. Messages between a pair of ranks keep their order; both sides name the same bytes. Sends to oneself are allowed.
+  /// Spans stay untouched by others until the stream has passed. A deadline that expires fails the stream with
+  /// Fault::communication naming the operation and the ranks that did not answer.
+  virtual void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
+                        Stream& stream) = 0;
+  /// Collective. A transport of the same ranks whose messages never meet this one's; for use by another stream.
+  [[nodiscard]] virtual std::unique_ptr<Transport> duplicate() = 0;
+  [[nodiscard]] virtual Traffic traffic() const noexcept = 0;
+  /// True when the work may be captured in a CUDA graph.
+  [[nodiscard]] virtual bool capturable() const noexcept { return false; }
+  /// Collective, enqueues: the library's own all-reduce sum in place (MPI_Allreduce). False when the transport has none;
+  /// then nothing was enqueued.
+  virtual bool library_sum(FlatSpan data, const Operation& operation, Stream& stream);
+};
+
+/// The ranks of a job, where they run, and their first transport.
+class World {
+ public:
+  virtual ~World() = default;
+  [[nodiscard]] virtual int rank() const noexcept = 0;
+  [[nodiscard]] virtual int size() const noexcept = 0;
+  /// Index among the ranks of this node, and their number.
+  [[nodiscard]] virtual int local_rank() const noexcept = 0;
+  [[nodiscard]] virtual int local_size() const noexcept = 0;
+  [[nodiscard]] virtual std::string host() const = 0;
+  /// Collective. A fresh transport over all ranks; waits longer than `deadline_s` fail.
+  [[nodiscard]] virtual std::unique_ptr<Transport> transport(double deadline_s) = 0;
+  /// "self", "threads", "mpi (Open MPI 4.1.4, not CUDA-aware)".
+  [[nodiscard]] virtual std::string description() const = 0;
+};
+
+}  // namespace lockstep::comm
