@@ -1,6 +1,6 @@
-// The narrow waist of the communication layer: compressors, synchronisation rules, checkpoints and the trainer use only this.
-// Every call is collective and enqueues on the stream; all ranks call in the same order. One Collectives belongs to one
-// stream at a time; use duplicate() for another.
+// The narrow waist of the communication layer: compressors, synchronisation rules, checkpoints and the
+// trainer use only this. Every call is collective and enqueues on the stream; all ranks call in the same
+// order. One Collectives belongs to one stream at a time; use duplicate() for another.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,11 @@ class Collectives {
   [[nodiscard]] virtual int rank() const noexcept = 0;
   [[nodiscard]] virtual int size() const noexcept = 0;
 
-  /// data = sum over ranks, the same bits on every rank, by the chosen schedule. `bucket` names it in reports (-1: none).
+  /// data = sum over ranks, the same bits on every rank, by the chosen schedule. `bucket` names it in reports
+  /// (-1: none).
   virtual void sum(FlatSpan data, Stream& stream, int bucket = -1) = 0;
-  /// all = everyone's `mine`, in rank order; all.count == size() * mine.count. Bruck's algorithm: ceil(log2 p) rounds.
+  /// all = everyone's `mine`, in rank order; all.count == size() * mine.count. Bruck's algorithm: ceil(log2
+  /// p) rounds.
   virtual void gather(FlatSpan mine, FlatSpan all, Stream& stream) = 0;
   /// data = root's data. Binomial tree.
   virtual void broadcast(FlatSpan data, int root, Stream& stream) = 0;

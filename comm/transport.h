@@ -1,5 +1,5 @@
-// Moves bytes between ranks, in stream order. Algorithms are written once over this interface; MPI point-to-point, ranks as
-// threads of one process, and a lone rank implement it.
+// Moves bytes between ranks, in stream order. Algorithms are written once over this interface; MPI
+// point-to-point, ranks as threads of one process, and a lone rank implement it.
 #pragma once
 
 #include <cstdint>
@@ -45,19 +45,21 @@ class Transport {
 
   [[nodiscard]] virtual int rank() const noexcept = 0;
   [[nodiscard]] virtual int size() const noexcept = 0;
-  /// Enqueues: starts all sends and receives together and completes when all are done, so a ring step or a swap cannot
-  /// deadlock. Messages between a pair of ranks keep their order; both sides name the same bytes. Sends to oneself are allowed.
-  /// Spans stay untouched by others until the stream has passed. A deadline that expires fails the stream with
-  /// Fault::communication naming the operation and the ranks that did not answer.
-  virtual void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
-                        Stream& stream) = 0;
-  /// Collective. A transport of the same ranks whose messages never meet this one's; for use by another stream.
+  /// Enqueues: starts all sends and receives together and completes when all are done, so a ring step or a
+  /// swap cannot deadlock. Messages between a pair of ranks keep their order; both sides name the same bytes.
+  /// Sends to oneself are allowed. Spans stay untouched by others until the stream has passed. A deadline
+  /// that expires fails the stream with Fault::communication naming the operation and the ranks that did not
+  /// answer.
+  virtual void transfer(std::span<const Send> sends, std::span<const Recv> receives,
+                        const Operation& operation, Stream& stream) = 0;
+  /// Collective. A transport of the same ranks whose messages never meet this one's; for use by another
+  /// stream.
   [[nodiscard]] virtual std::unique_ptr<Transport> duplicate() = 0;
   [[nodiscard]] virtual Traffic traffic() const noexcept = 0;
   /// True when the work may be captured in a CUDA graph.
   [[nodiscard]] virtual bool capturable() const noexcept { return false; }
-  /// Collective, enqueues: the library's own all-reduce sum in place (MPI_Allreduce). False when the transport has none;
-  /// then nothing was enqueued.
+  /// Collective, enqueues: the library's own all-reduce sum in place (MPI_Allreduce). False when the
+  /// transport has none; then nothing was enqueued.
   virtual bool library_sum(FlatSpan data, const Operation& operation, Stream& stream);
 };
 

@@ -1,6 +1,6 @@
-// Plans offsets for blocks whose lifetimes are known, so that one allocation serves all activations of a static graph:
-// blocks that are never alive together may share bytes. Greedy by size (largest first, lowest fitting offset), as in
-// Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
+// Plans offsets for blocks whose lifetimes are known, so that one allocation serves all activations of a
+// static graph: blocks that are never alive together may share bytes. Greedy by size (largest first, lowest
+// fitting offset), as in Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
 #pragma once
 
 #include <cstddef>

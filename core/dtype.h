@@ -1,4 +1,5 @@
-// Element types, with the two 16-bit floats as storage types: they hold bits and convert, they do not compute.
+// Element types, with the two 16-bit floats as storage types: they hold bits and convert, they do not
+// compute.
 #pragma once
 
 #include <bit>
@@ -43,14 +44,38 @@ struct F16 {
 
 template <class T>
 struct DtypeOf;
-template <> struct DtypeOf<double> { static constexpr Dtype value = Dtype::f64; };
-template <> struct DtypeOf<float> { static constexpr Dtype value = Dtype::f32; };
-template <> struct DtypeOf<Bf16> { static constexpr Dtype value = Dtype::bf16; };
-template <> struct DtypeOf<F16> { static constexpr Dtype value = Dtype::f16; };
-template <> struct DtypeOf<std::int64_t> { static constexpr Dtype value = Dtype::i64; };
-template <> struct DtypeOf<std::int32_t> { static constexpr Dtype value = Dtype::i32; };
-template <> struct DtypeOf<std::uint16_t> { static constexpr Dtype value = Dtype::u16; };
-template <> struct DtypeOf<std::uint8_t> { static constexpr Dtype value = Dtype::u8; };
+template <>
+struct DtypeOf<double> {
+  static constexpr Dtype value = Dtype::f64;
+};
+template <>
+struct DtypeOf<float> {
+  static constexpr Dtype value = Dtype::f32;
+};
+template <>
+struct DtypeOf<Bf16> {
+  static constexpr Dtype value = Dtype::bf16;
+};
+template <>
+struct DtypeOf<F16> {
+  static constexpr Dtype value = Dtype::f16;
+};
+template <>
+struct DtypeOf<std::int64_t> {
+  static constexpr Dtype value = Dtype::i64;
+};
+template <>
+struct DtypeOf<std::int32_t> {
+  static constexpr Dtype value = Dtype::i32;
+};
+template <>
+struct DtypeOf<std::uint16_t> {
+  static constexpr Dtype value = Dtype::u16;
+};
+template <>
+struct DtypeOf<std::uint8_t> {
+  static constexpr Dtype value = Dtype::u8;
+};
 template <class T>
 inline constexpr Dtype dtype_of = DtypeOf<T>::value;
 

@@ -17,7 +17,9 @@ struct FlatSpan {
   Dtype dtype = Dtype::f32;
   Device device = {};
 
-  [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(count) * size_of(dtype); }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return static_cast<std::size_t>(count) * size_of(dtype);
+  }
   [[nodiscard]] std::byte* at(std::int64_t first) const noexcept {
     return static_cast<std::byte*>(data) + static_cast<std::size_t>(first) * size_of(dtype);
   }

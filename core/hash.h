@@ -1,5 +1,5 @@
-// An order-free hash of an array of 32-bit words: the sum modulo 2^64 of mix(index, bits). Parts can be hashed anywhere
-// in any order and added, so ranks, threads and devices agree without gathering the array.
+// An order-free hash of an array of 32-bit words: the sum modulo 2^64 of mix(index, bits). Parts can be
+// hashed anywhere in any order and added, so ranks, threads and devices agree without gathering the array.
 #pragma once
 
 #include <cstdint>

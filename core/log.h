@@ -1,5 +1,5 @@
-// The program's log: spdlog with the rank in each line. Rank 0 logs to the terminal, every rank to its own file when
-// one is given. Libraries log rarely; they throw when something is wrong.
+// The program's log: spdlog with the rank in each line. Rank 0 logs to the terminal, every rank to its own
+// file when one is given. Libraries log rarely; they throw when something is wrong.
 #pragma once
 
 #include <string>
@@ -10,8 +10,8 @@ namespace lockstep::log {
 
 struct LogOptions {
   int rank = 0;
-  std::string file;        ///< empty: no file
-  bool terminal = true;    ///< lines also go to stderr (rank 0 only)
+  std::string file;      ///< empty: no file
+  bool terminal = true;  ///< lines also go to stderr (rank 0 only)
   std::string level = "info";
 };
 

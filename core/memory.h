@@ -9,8 +9,8 @@
 
 namespace lockstep {
 
-/// One block. Movable; frees itself through the deleter of whoever made it, so that a communication layer can lend a
-/// shared window or registered memory as the gradient array.
+/// One block. Movable; frees itself through the deleter of whoever made it, so that a communication layer can
+/// lend a shared window or registered memory as the gradient array.
 class Memory {
  public:
   Memory() = default;

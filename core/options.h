@@ -1,8 +1,9 @@
 // Settings: declared in constexpr tables, given in YAML or by --set, read through typed scopes.
 //
-// A part is chosen by `kind.name` and set by `kind.<name>.*`; plain sections have fixed keys. Every key is declared with its
-// type, its fallback and its meaning, so an unknown key, a wrong type or a bad choice is refused before any rank starts work,
-// naming file, line, key and the nearest valid key. Keys of parts that are not selected are noted, not refused.
+// A part is chosen by `kind.name` and set by `kind.<name>.*`; plain sections have fixed keys. Every key is
+// declared with its type, its fallback and its meaning, so an unknown key, a wrong type or a bad choice is
+// refused before any rank starts work, naming file, line, key and the nearest valid key. Keys of parts that
+// are not selected are noted, not refused.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +23,10 @@ enum class SettingType { boolean, integer, real, text, integers, reals, texts };
 
 /// One declared key.
 struct Setting {
-  std::string_view key;       ///< within its section: "momentum"
+  std::string_view key;  ///< within its section: "momentum"
   SettingType type;
-  const char* fallback;       ///< YAML text of the default; nullptr: must be given; "" for text means empty
-  std::string_view meaning;   ///< one line for --help and docs, with the unit
+  const char* fallback;      ///< YAML text of the default; nullptr: must be given; "" for text means empty
+  std::string_view meaning;  ///< one line for --help and docs, with the unit
   std::string_view choices = {};  ///< for text: "a|b|c"; for numbers: a range "[0,1]", "(0,inf)"; empty: any
 };
 
@@ -39,11 +40,14 @@ struct Given {
 class Options {
  public:
   Options() = default;
-  Options(std::string path, std::span<const Setting> settings, std::map<std::string, Given, std::less<>> given);
+  Options(std::string path, std::span<const Setting> settings,
+          std::map<std::string, Given, std::less<>> given);
   /// For tests and defaults in code: `given` maps keys to YAML text. Checked as a file would be.
-  static Options of(std::span<const Setting> settings, const std::vector<std::pair<std::string, std::string>>& given = {});
+  static Options of(std::span<const Setting> settings,
+                    const std::vector<std::pair<std::string, std::string>>& given = {});
 
-  /// Each throws Fault::internal for a key that is not declared with that type, and Fault::config for a missing one.
+  /// Each throws Fault::internal for a key that is not declared with that type, and Fault::config for a
+  /// missing one.
   [[nodiscard]] bool boolean(std::string_view key) const;
   [[nodiscard]] std::int64_t integer(std::string_view key) const;
   [[nodiscard]] double real(std::string_view key) const;
@@ -93,8 +97,8 @@ class Config {
   /// Reads `file` and applies `overrides` ("a.b=c", later wins). Throws Fault::config as described above.
   static Config load(const std::string& file, const std::vector<std::string>& overrides, Schema schema);
   /// The same from text; `origin` names it in messages.
-  static Config parse(const std::string& yaml, const std::string& origin, const std::vector<std::string>& overrides,
-                      Schema schema);
+  static Config parse(const std::string& yaml, const std::string& origin,
+                      const std::vector<std::string>& overrides, Schema schema);
 
   [[nodiscard]] Options section(std::string_view path) const;
   /// The selected name of a kind, and its scope.
@@ -117,7 +121,8 @@ class Config {
 };
 
 /// Errors that registries throw.
-[[nodiscard]] Error unknown_name(std::string_view kind, std::string_view name, const std::vector<std::string>& known);
+[[nodiscard]] Error unknown_name(std::string_view kind, std::string_view name,
+                                 const std::vector<std::string>& known);
 [[nodiscard]] Error not_built(std::string_view kind, std::string_view name);
 
 }  // namespace lockstep

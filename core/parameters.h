@@ -1,7 +1,8 @@
-// The flat arrays that hold a model: fp32 master values, gradients, low-precision working values and non-trained state
-// (batch-norm statistics). A parameter is a named slot: a range of the arrays with a canonical shape and a storage order.
-// Slots lie in the order in which backward completes their gradients (first completed first), 256-byte aligned, gaps
-// zero, so a bucket is a contiguous range and optimizers, clipping and all-reduce are loops over one array.
+// The flat arrays that hold a model: fp32 master values, gradients, low-precision working values and
+// non-trained state (batch-norm statistics). A parameter is a named slot: a range of the arrays with a
+// canonical shape and a storage order. Slots lie in the order in which backward completes their gradients
+// (first completed first), 256-byte aligned, gaps zero, so a bucket is a contiguous range and optimizers,
+// clipping and all-reduce are loops over one array.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +65,8 @@ inline constexpr std::int64_t kSlotAlignment = 64;
 /// The arrays of one replica on one device.
 class ParameterStore {
  public:
-  /// `gradient_memory` may lend the memory of the gradient array (at least 4 * stored_count bytes); empty: own memory.
+  /// `gradient_memory` may lend the memory of the gradient array (at least 4 * stored_count bytes); empty:
+  /// own memory.
   ParameterStore(SlotLayout parameters, SlotLayout state, Device device, Memory gradient_memory = {});
 
   [[nodiscard]] const SlotLayout& layout() const noexcept { return parameters_; }
@@ -74,8 +76,9 @@ class ParameterStore {
   [[nodiscard]] FlatSpan gradients() const noexcept { return gradients_; }
   [[nodiscard]] FlatSpan state() const noexcept { return state_values_.span; }
 
-  /// Canonical host copies by name, for initialisation, import, export and tests. Blocking: the caller makes sure that no
-  /// stream is using the arrays. Throws Fault::internal for an unknown name, Fault::checkpoint for a wrong size.
+  /// Canonical host copies by name, for initialisation, import, export and tests. Blocking: the caller makes
+  /// sure that no stream is using the arrays. Throws Fault::internal for an unknown name, Fault::checkpoint
+  /// for a wrong size.
   [[nodiscard]] std::vector<float> read(std::string_view name) const;
   void write(std::string_view name, std::span<const float> canonical);
 

@@ -1,6 +1,6 @@
-// Counter-based random numbers: every value is a function of (seed, purpose, index), never of a stream position, so
-// that any rank can produce the value of any sample. Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy
-// as 1, 2, 3", SC 2011).
+// Counter-based random numbers: every value is a function of (seed, purpose, index), never of a stream
+// position, so that any rank can produce the value of any sample. Philox4x32-10 (Salmon et al., "Parallel
+// Random Numbers: As Easy as 1, 2, 3", SC 2011).
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
-// A kind of part: its names, what each is, its settings, and how to make one. An explicit constexpr table per kind, in that
-// kind's registry.cpp: greppable, ordered, and it survives static linking. Conformance tests and --help iterate over it.
+// A kind of part: its names, what each is, its settings, and how to make one. An explicit constexpr table per
+// kind, in that kind's registry.cpp: greppable, ordered, and it survives static linking. Conformance tests
+// and --help iterate over it.
 #pragma once
 
 #include <memory>
@@ -39,7 +40,8 @@ class Registry {
     throw unknown_name(kind_, name, names);
   }
   /// Makes the part. Throws as row(), and Fault::config when this build lacks it.
-  [[nodiscard]] std::unique_ptr<Interface> create(std::string_view name, const Options& options, Args... args) const {
+  [[nodiscard]] std::unique_ptr<Interface> create(std::string_view name, const Options& options,
+                                                  Args... args) const {
     const Row& found = row(name);
     if (found.make == nullptr) throw not_built(kind_, name);
     return found.make(options, args...);

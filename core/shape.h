@@ -15,7 +15,9 @@ class Shape {
   explicit Shape(std::vector<std::int64_t> extents) : extents_(std::move(extents)) {}
 
   [[nodiscard]] int rank() const noexcept { return static_cast<int>(extents_.size()); }
-  [[nodiscard]] std::int64_t operator[](int axis) const noexcept { return extents_[static_cast<std::size_t>(axis)]; }
+  [[nodiscard]] std::int64_t operator[](int axis) const noexcept {
+    return extents_[static_cast<std::size_t>(axis)];
+  }
   [[nodiscard]] const std::vector<std::int64_t>& extents() const noexcept { return extents_; }
   /// Number of elements: the product of the extents, 1 for a scalar.
   [[nodiscard]] std::int64_t count() const noexcept {

@@ -1,5 +1,6 @@
-// The one save/load interface for whatever a part must remember: named tensors and numbers under nested scopes. A part
-// writes through a StateWriter and reads back through a StateReader; files are somebody else's business.
+// The one save/load interface for whatever a part must remember: named tensors and numbers under nested
+// scopes. A part writes through a StateWriter and reads back through a StateReader; files are somebody else's
+// business.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,8 @@ struct StateEntry {
   std::vector<std::byte> bytes;
 };
 
-/// A flat map from "scope/scope/key" to tensors; scalars are tensors of shape [], text is u8. Keys keep their order by
-/// name, so equal states are equal maps.
+/// A flat map from "scope/scope/key" to tensors; scalars are tensors of shape [], text is u8. Keys keep their
+/// order by name, so equal states are equal maps.
 class StateMap {
  public:
   std::map<std::string, StateEntry, std::less<>> entries;
@@ -47,10 +48,12 @@ class StateWriter {
   std::string prefix_;
 };
 
-/// Reads below a prefix of a StateMap. A missing key, wrong dtype or wrong shape throws Fault::checkpoint naming it.
+/// Reads below a prefix of a StateMap. A missing key, wrong dtype or wrong shape throws Fault::checkpoint
+/// naming it.
 class StateReader {
  public:
-  explicit StateReader(const StateMap& map, std::string prefix = {}) : map_(&map), prefix_(std::move(prefix)) {}
+  explicit StateReader(const StateMap& map, std::string prefix = {})
+      : map_(&map), prefix_(std::move(prefix)) {}
   [[nodiscard]] StateReader scope(std::string_view name) const;
   [[nodiscard]] bool has(std::string_view key) const;
   /// True when any key lies below this scope.

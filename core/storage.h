@@ -1,6 +1,6 @@
-// How an array of canonical (row-major) elements is really stored. A backend may keep weights or activations in an order
-// its kernels like (oneDNN's blocked formats, cuDNN's KRSC), possibly with zero padding. Everything that leaves the
-// process (hash, checkpoint, export) is canonical.
+// How an array of canonical (row-major) elements is really stored. A backend may keep weights or activations
+// in an order its kernels like (oneDNN's blocked formats, cuDNN's KRSC), possibly with zero padding.
+// Everything that leaves the process (hash, checkpoint, export) is canonical.
 #pragma once
 
 #include <cstdint>

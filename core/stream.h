@@ -1,8 +1,10 @@
-// Ordered asynchronous work. Every device call takes a Stream, enqueues and returns at once; a CPU stream is a
-// FIFO worker thread, a CUDA stream is a cudaStream_t. Work of one stream runs in order; streams meet at Events.
+// Ordered asynchronous work. Every device call takes a Stream, enqueues and returns at once; a CPU stream is
+// a FIFO worker thread, a CUDA stream is a cudaStream_t. Work of one stream runs in order; streams meet at
+// Events.
 //
-// A task that throws fails its stream: later tasks are skipped, events still complete (and carry the failure to the
-// streams that wait for them), and synchronize() rethrows the first Error. So a failure never leaves a waiter behind.
+// A task that throws fails its stream: later tasks are skipped, events still complete (and carry the failure
+// to the streams that wait for them), and synchronize() rethrows the first Error. So a failure never leaves a
+// waiter behind.
 #pragma once
 
 #include <functional>

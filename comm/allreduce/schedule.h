@@ -1,7 +1,7 @@
-// An all-reduce schedule is a pure function from (rank, ranks, count) to rounds: who sends which range to whom, and what
-// becomes of what arrives. One runner executes every plan over any transport, so a schedule is index arithmetic only and its
-// stated cost can be proved by counting. Words as in reference texts: chunk (a rank's part of the array), segment (a pipelined
-// piece of a chunk), round (transfers that happen together).
+// An all-reduce schedule is a pure function from (rank, ranks, count) to rounds: who sends which range to
+// whom, and what becomes of what arrives. One runner executes every plan over any transport, so a schedule is
+// index arithmetic only and its stated cost can be proved by counting. Words as in reference texts: chunk (a
+// rank's part of the array), segment (a pipelined piece of a chunk), round (transfers that happen together).
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct Range {
   friend bool operator==(const Range&, const Range&) = default;
 };
 
-/// What the receiver does with a range: replace its own, or add with the lower rank's operand on the left, as `left` says.
+/// What the receiver does with a range: replace its own, or add with the lower rank's operand on the left, as
+/// `left` says.
 enum class Arrival : std::uint8_t { replace, add_as_left, add_as_right };
 
 struct RangeTo {
@@ -55,15 +56,16 @@ struct Plan {
 class Schedule {
  public:
   virtual ~Schedule() = default;
-  /// The rounds of `rank` for a sum of `count` elements over `ranks` ranks. All ranks' plans match: every send has its receive
-  /// in the same round. Valid for any ranks >= 1 and count >= 0.
+  /// The rounds of `rank` for a sum of `count` elements over `ranks` ranks. All ranks' plans match: every
+  /// send has its receive in the same round. Valid for any ranks >= 1 and count >= 0.
   [[nodiscard]] virtual Plan plan(int rank, int ranks, std::int64_t count) const = 0;
-  /// The largest number of elements any rank sends, by the closed formula of the paper: proved against plan() by tests.
+  /// The largest number of elements any rank sends, by the closed formula of the paper: proved against plan()
+  /// by tests.
   [[nodiscard]] virtual Cost stated_cost(int rank, int ranks, std::int64_t count) const = 0;
   /// True for the transport's own all-reduce: no plan of ours.
   [[nodiscard]] virtual bool library() const noexcept { return false; }
-  /// True when every element is summed in the same balanced bracket over ranks whatever its place in the array, so that bits
-  /// do not depend on buckets.
+  /// True when every element is summed in the same balanced bracket over ranks whatever its place in the
+  /// array, so that bits do not depend on buckets.
   [[nodiscard]] virtual bool layout_invariant() const noexcept = 0;
 };
 

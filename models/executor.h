@@ -1,0 +1,75 @@
+// Runs a graph on a backend: asks for kernels (fused where the backend accepts), plans activation memory in
+// one arena, fixes the order in which backward completes parameter gradients, and then only enqueues.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/parameters.h"
+#include "models/graph.h"
+#include "models/ops/kernel.h"
+
+namespace lockstep::models {
+
+/// Called on the host after a node's backward was enqueued: slots [0, slots) of the layout are then complete
+/// in stream order.
+using ReadyHook = std::function<void(int slots)>;
+
+/// One line of the plan, for --dry-run and bench.
+struct NodeReport {
+  std::string name;
+  std::string op;  ///< with the fused ops: "conv2d+relu"
+  Shape output;
+  std::int64_t parameters = 0;
+  std::size_t activation_bytes = 0;
+  Work work;
+};
+
+struct ExecutorOptions {
+  bool training = true;  ///< false: no gradients, less memory
+  bool fuse = true;
+};
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  /// Slots in the order in which backward completes them; the same on every rank.
+  [[nodiscard]] virtual const SlotLayout& parameter_layout() const noexcept = 0;
+  [[nodiscard]] virtual const SlotLayout& state_layout() const noexcept = 0;
+  [[nodiscard]] virtual const Graph& graph() const noexcept = 0;
+
+  /// Feeds dense host elements ([microbatch, ...] in the value's dtype) in stream order; `host` must stay
+  /// valid until the stream passed.
+  virtual void feed(const void* input, const void* target, Stream& stream) = 0;
+  /// Forward to the loss (or to the prediction when there is no loss). `pass` is copied.
+  virtual void forward(const Pass& pass, Stream& stream) = 0;
+  /// Backward of the mean loss of the last forward, times `pass`-independent 1: gradients of the microbatch's
+  /// mean loss.
+  virtual void backward(const Pass& pass, const ReadyHook& ready, Stream& stream) = 0;
+  /// Adds the mean loss of the last forward (over rows that count) to *sum_f32 in stream order.
+  virtual void add_loss(float* sum, Stream& stream) = 0;
+  /// Dense host copies in stream order: per-row losses and the prediction.
+  virtual void read_losses(float* rows, Stream& stream) = 0;
+  virtual void read_prediction(float* prediction, Stream& stream) = 0;
+
+  [[nodiscard]] virtual std::vector<NodeReport> report() const = 0;
+  /// Bytes of activations, gradients of activations, saved tensors and workspace.
+  [[nodiscard]] virtual std::size_t arena_bytes() const noexcept = 0;
+  /// Runs one node's forward or backward alone, repeatedly callable after a whole forward and backward: for
+  /// bench.
+  [[nodiscard]] virtual int kernels() const noexcept = 0;
+  virtual void run_kernel(int kernel, bool backward, const Pass& pass, Stream& stream) = 0;
+};
+
+/// The graph and backend must outlive the executor.
+[[nodiscard]] std::unique_ptr<Executor> make_executor(const Graph& graph, Backend& backend,
+                                                      const ExecutorOptions& options = {});
+
+/// Writes every parameter's initial values (keyed by slot name and seed) and resets state (mean 0, variance
+/// 1).
+void initialise(const Graph& graph, std::uint64_t seed, ParameterStore& store);
+
+}  // namespace lockstep::models
