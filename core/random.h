@@ -28,11 +28,13 @@ class RandomSource {
   [[nodiscard]] std::uint32_t bits(std::uint64_t draw) const noexcept;
   /// Uniform in [0, 1) with 24 bits.
   [[nodiscard]] float uniform(std::uint64_t draw) const noexcept;
-  /// Standard normal (Box-Muller on draws 2*draw and 2*draw + 1 of a separate counter space).
+  /// Standard normal (Box-Muller in double on words 2*draw and 2*draw + 1 of a separate counter space).
   [[nodiscard]] float normal(std::uint64_t draw) const noexcept;
-  /// Uniform integer in [0, bound), bound > 0, without modulo bias beyond 2^-32.
+  /// Uniform integer in [0, bound), bound > 0, from 64 bits of a third counter space: bias at most bound *
+  /// 2^-64.
   [[nodiscard]] std::uint64_t below(std::uint64_t draw, std::uint64_t bound) const noexcept;
-  /// Four words of block `block`: the fast way to fill arrays; bits(d) == block(d / 4)[d % 4].
+  /// Four words of block `block`: the fast way to fill arrays; bits(d) == block(d / 4)[d % 4]. Blocks
+  /// (and draws / 4) stay below 2^62.
   [[nodiscard]] std::array<std::uint32_t, 4> block(std::uint64_t block) const noexcept;
 
  private:
