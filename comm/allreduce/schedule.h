@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/options.h"
@@ -21,8 +21,13 @@ struct Range {
   friend bool operator==(const Range&, const Range&) = default;
 };
 
-/// What the receiver does with a range: replace its own, or add with the lower rank's operand on the left, as
-/// `left` says.
+/// Chunk `index` of `parts` nearly equal chunks of `whole`; the first (count mod parts) are one element
+/// longer.
+[[nodiscard]] Range chunk_of(Range whole, int parts, int index) noexcept;
+
+/// What the receiver does with a range that arrives: x = arrived, x = arrived + x, or x = x + arrived.
+/// Schedules put the lower rank's operand on the left, so that partners add the same two numbers in the same
+/// order.
 enum class Arrival : std::uint8_t { replace, add_as_left, add_as_right };
 
 struct RangeTo {
@@ -35,12 +40,16 @@ struct RangeFrom {
   Arrival arrival = Arrival::replace;
 };
 
+/// Transfers that happen together: what is sent are the values before the round; arrivals are taken in the
+/// order of `receives` once all have come. A range that is replaced meets no other range of the same round.
+/// Ranges are never empty; a round may be (a rank that rests). Between two ranks the order of sends is the
+/// order of receives.
 struct Round {
   std::vector<RangeTo> sends;
   std::vector<RangeFrom> receives;
 };
 
-/// What one rank sends in all rounds; empty ranges are not sent.
+/// What one rank sends, and the number of rounds (rests included: the same on every rank).
 struct Cost {
   std::int64_t rounds = 0;
   std::int64_t messages = 0;
@@ -57,19 +66,23 @@ class Schedule {
  public:
   virtual ~Schedule() = default;
   /// The rounds of `rank` for a sum of `count` elements over `ranks` ranks. All ranks' plans match: every
-  /// send has its receive in the same round. Valid for any ranks >= 1 and count >= 0.
+  /// send has its receive in the same round. Valid for any ranks >= 1 and count >= 0; no rounds for one rank
+  /// or no elements. For `library` the plan is what runs where the transport has no all-reduce of its own.
   [[nodiscard]] virtual Plan plan(int rank, int ranks, std::int64_t count) const = 0;
-  /// The largest number of elements any rank sends, by the closed formula of the paper: proved against plan()
-  /// by tests.
+  /// What plan() costs, by closed formula: tests prove it against the plan and the transport's counters.
   [[nodiscard]] virtual Cost stated_cost(int rank, int ranks, std::int64_t count) const = 0;
-  /// True for the transport's own all-reduce: no plan of ours.
+  /// Static text for reports: "ring all-reduce".
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+  /// True for the transport's own all-reduce (Transport::library_sum).
   [[nodiscard]] virtual bool library() const noexcept { return false; }
   /// True when every element is summed in the same balanced bracket over ranks whatever its place in the
   /// array, so that bits do not depend on buckets.
   [[nodiscard]] virtual bool layout_invariant() const noexcept = 0;
 };
 
-/// The table of schedules.
+/// The table of schedules; the config kind is `allreduce`.
 [[nodiscard]] const Registry<Schedule>& schedules();
+/// The row used when the user names none. Why this one: registry.cpp.
+[[nodiscard]] std::string_view default_schedule() noexcept;
 
 }  // namespace lockstep::comm

@@ -1,0 +1,37 @@
+// The table of all-reduce schedules, and which one is used when the user names none.
+#include "comm/allreduce/rows.h"
+
+namespace lockstep::comm {
+namespace {
+
+// Halving-doubling: the fewest bytes (2(p-1)/p of the array, like the ring) in the fewest rounds for that (2
+// log2 p, not 2(p-1)), and bits that depend neither on the cut into buckets nor, with tree accumulation, on a
+// power-of-two number of ranks: the same run repeats whatever the bucket size. At other rank counts it sends
+// up to 2.9 array lengths from the busiest rank where the ring sends 1.9: there `ring` is faster for large
+// models.
+constexpr std::string_view kDefault = "halving_doubling";
+
+constexpr std::span<const Setting> kNoSettings{};
+
+}  // namespace
+
+const Registry<Schedule>& schedules() {
+  using Row = Registry<Schedule>::Row;
+  static const Row rows[] = {
+      {"library", "the MPI library's own all-reduce; refused in reproducible mode", kNoSettings,
+       make_library},
+      {"ring", "neighbours only; fewest bytes at any rank count, 2(p-1) rounds", kNoSettings, make_ring},
+      {"recursive_doubling", "fewest rounds, whole arrays: for small arrays", kNoSettings,
+       make_recursive_doubling},
+      {"halving_doubling", "fewest bytes in 2 log2(p) rounds; bits do not depend on buckets", kNoSettings,
+       make_halving_doubling},
+      {"double_tree", "two pipelined binary trees, at most two array lengths sent at any rank count",
+       double_tree_settings(), make_double_tree},
+  };
+  static const Registry<Schedule> table("allreduce", rows);
+  return table;
+}
+
+std::string_view default_schedule() noexcept { return kDefault; }
+
+}  // namespace lockstep::comm
