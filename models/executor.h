@@ -51,9 +51,10 @@ class Executor {
   virtual void backward(const Pass& pass, const ReadyHook& ready, Stream& stream) = 0;
   /// Adds the mean loss of the last forward (over rows that count) to *sum_f32 in stream order.
   virtual void add_loss(float* sum, Stream& stream) = 0;
-  /// Dense host copies in stream order: per-row losses and the prediction.
-  virtual void read_losses(float* rows, Stream& stream) = 0;
-  virtual void read_prediction(float* prediction, Stream& stream) = 0;
+  /// Dense host copies in stream order, f32 (on the double reference backend: f64): per-row losses
+  /// (kIgnoredRow where a row does not count) and the prediction.
+  virtual void read_losses(void* rows, Stream& stream) = 0;
+  virtual void read_prediction(void* prediction, Stream& stream) = 0;
 
   [[nodiscard]] virtual std::vector<NodeReport> report() const = 0;
   /// Bytes of activations, gradients of activations, saved tensors and workspace.

@@ -26,7 +26,7 @@ struct Init {
 struct ParameterSpec {
   std::string name;  ///< PyTorch's
   Shape shape;
-  Init init;
+  Init init = {};
   bool decays = true;
 };
 struct ValueSpec {
@@ -37,9 +37,9 @@ struct ValueSpec {
 struct Node {
   std::string name;  ///< "layer1.0.conv1"
   OpSpec spec;
-  std::vector<int> inputs;  ///< values
-  int output = -1;          ///< value
-  std::vector<int> parameters;
+  std::vector<int> inputs;      ///< values
+  int output = -1;              ///< value
+  std::vector<int> parameters;  ///< of Graph::parameters(); a tied one appears in two nodes
   std::vector<int> states;
 };
 
@@ -90,14 +90,18 @@ class GraphBuilder {
   int apply(const OpSpec& spec, const std::vector<int>& inputs, const std::string& name);
 
   [[nodiscard]] const Shape& shape(int value) const;
+  [[nodiscard]] Dtype dtype(int value) const;
   void predict(int value);  ///< marks the prediction
-  /// Adds the loss over the prediction and a new target value, and finishes.
+  /// Adds the loss over the prediction and a new target value.
   void loss(const OpSpec& spec);
+  /// The graph. Throws Fault::internal without an input or a prediction.
   [[nodiscard]] Graph finish() &&;
 
  private:
-  int add(Node node, Shape shape, Dtype dtype);
-  int parameter(const std::string& name, const Shape& shape, Init init, bool decays);
+  const ValueSpec& value(int index) const;
+  int add(Node node);
+  int parameter(const std::string& name, const Shape& shape, Init init);
+  void weight_and_bias(Node& node, const Shape& weight_shape, Init weight, std::int64_t biases, Init bias);
   Graph graph_;
 };
 

@@ -48,8 +48,9 @@ struct Pass {
   FlatSpan gradients;   ///< f32; backward writes here
   FlatSpan state;       ///< running statistics, read in evaluation
   FlatSpan statistics;  ///< like state: forward in training writes this microbatch's statistics
-  bool accumulate =
-      false;  ///< true: parameter gradients and statistics are added to what is there; false: overwritten
+  /// True: parameter gradients and statistics are added to what is there; false: overwritten. The executor
+  /// also sets it for every writer but the first of a tied slot, so kernels need not know of tying.
+  bool accumulate = false;
   std::uint64_t seed = 0;  ///< of dropout
   std::int64_t first_sample =
       0;  ///< global number of the microbatch's first sample over the whole training: keys dropout
@@ -57,7 +58,12 @@ struct Pass {
       -1;  ///< loss: only the first `rows` samples count (a padded last evaluation batch); -1: all
 };
 
-/// Memory of one node; pointers stay valid as long as the kernel. A null input gradient is not wanted.
+/// What a loss kernel writes for a row that does not count (its target is ignored, or its sample lies at or
+/// after Pass::rows). Losses are never negative, so every row says itself whether it counts.
+inline constexpr float kIgnoredRow = -1.0f;
+
+/// Memory of one kernel (node and fused nodes: inputs and parameters in that order); pointers stay valid as
+/// long as the kernel. A null input gradient is not wanted.
 struct Bindings {
   std::vector<void*> inputs;
   void* output = nullptr;
@@ -86,8 +92,12 @@ class Kernel {
   /// Which tensors backward reads, so that the planner may free the others: default all.
   [[nodiscard]] virtual bool backward_needs_input(int) const { return true; }
   [[nodiscard]] virtual bool backward_needs_output() const { return true; }
-  /// True when the output may use the memory of input 0.
+  /// True when forward works with the output in the memory of input 0 (equal bytes). The planner uses it only
+  /// where nobody reads that input later.
   [[nodiscard]] virtual bool in_place() const { return false; }
+  /// True when backward works with gradient `input` in the memory of the output gradient (equal bytes). It is
+  /// then an overwriting one (add = false); a kernel that only passes the gradient on has nothing to do.
+  [[nodiscard]] virtual bool gradient_in_place(int input) const { return input == 0 && in_place(); }
   [[nodiscard]] virtual Work work() const = 0;
 
   virtual void bind(const Bindings& bindings) = 0;
@@ -123,10 +133,19 @@ class Backend {
   /// Null when a request with fused nodes is declined (the executor then asks for the nodes singly). Throws
   /// Fault::config when the backend has no such op or dtype, naming it.
   [[nodiscard]] virtual std::unique_ptr<Kernel> make(const KernelRequest& request) = 0;
+  /// How the graph's input or target reaches the first kernel: dense in the value's dtype unless the backend
+  /// prefers another dtype for floats.
+  [[nodiscard]] virtual TensorLayout input_layout(const ValueSpec& value) const {
+    return {value.shape, value.dtype, nullptr};
+  }
   /// Copies dense host elements into a stored tensor and back, in stream order (input feeding, prediction
-  /// reading).
+  /// reading). Host elements are i32 for ids and classes, else f32 whatever the stored dtype is (on the
+  /// double reference backend: f64).
   virtual void upload(const void* host, const TensorLayout& layout, void* stored, Stream& stream) = 0;
   virtual void download(const void* stored, const TensorLayout& layout, void* host, Stream& stream) = 0;
+  /// Adds the mean of the per-row losses that count (0 when none does) to *sum, in stream order. Default: for
+  /// dense f32 or f64 losses on the host.
+  virtual void add_mean_loss(const void* losses, const TensorLayout& layout, float* sum, Stream& stream);
 };
 
 /// Backends by name: "reference" (plain loops: the judge, always built), "cpu" (oneDNN). Throws Fault::device

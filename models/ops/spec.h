@@ -79,8 +79,9 @@ struct Resize {
 /// Tied output layer of a language model: logits = x weight^T with the Embedding's weight.
 struct TiedLinear {};
 
-// Losses: (prediction, target) -> per-row losses [rows] f32, a row being a sample, a token or a pixel. The
-// scalar loss is the mean over rows that count; its gradient starts backward.
+// Losses: (prediction, target) -> per-row losses [rows] f32, a row being a sample, a token or a pixel; a row
+// that does not count holds kIgnoredRow. The scalar loss is the mean over rows that count; its gradient
+// starts backward.
 struct SoftmaxCrossEntropy {
   float label_smoothing = 0;
   std::int64_t ignore_index = -100;

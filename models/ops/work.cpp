@@ -1,0 +1,123 @@
+// Operation counts: matrix-like operations exactly (multiply and add count as two), element-wise ones by the
+// arithmetic of the formula, transcendental functions as one.
+#include "models/ops/work.h"
+
+#include <type_traits>
+
+namespace lockstep::models {
+namespace {
+
+/// Operations per element of the output (forward, backward).
+struct PerElement {
+  double forward, backward;
+};
+
+template <class Op>
+constexpr PerElement per_element() {
+  if constexpr (std::is_same_v<Op, BatchNorm>) return {5, 9};
+  if constexpr (std::is_same_v<Op, LayerNorm>) return {7, 11};
+  if constexpr (std::is_same_v<Op, Gelu>) return {8, 14};
+  if constexpr (std::is_same_v<Op, Resize>) return {7, 8};
+  if constexpr (std::is_same_v<Op, LeakyRelu> || std::is_same_v<Op, Dropout>) return {1, 1};
+  if constexpr (std::is_same_v<Op, Relu> || std::is_same_v<Op, PositionEmbedding>) return {1, 1};
+  if constexpr (std::is_same_v<Op, Add>) return {1, 0};
+  if constexpr (std::is_same_v<Op, Embedding>) return {0, 1};
+  return {0, 0};
+}
+
+/// What a node's work is counted from.
+struct Site {
+  const Shape& in;
+  const Shape& out;
+  bool input_gradient;  ///< somebody wants it
+
+  [[nodiscard]] double out_count() const { return static_cast<double>(out.count()); }
+  [[nodiscard]] double in_count() const { return static_cast<double>(in.count()); }
+  /// A product of `multiplies` multiply-adds: the weight gradient always, the input gradient if wanted.
+  [[nodiscard]] Work product(double multiplies, double biases) const {
+    return {2 * multiplies + biases, (input_gradient ? 4 : 2) * multiplies + biases, 0, 0};
+  }
+};
+
+template <class Op>
+Work flops(const Op&, const Site& site) {
+  constexpr PerElement each = per_element<Op>();
+  return {each.forward * site.out_count(), each.backward * site.out_count(), 0, 0};
+}
+
+double window(const Pair& kernel) { return static_cast<double>(kernel[0] * kernel[1]); }
+
+Work flops(const Conv2d& op, const Site& site) {
+  const double depth = static_cast<double>(site.in[1] / op.groups) * window(op.kernel);
+  return site.product(site.out_count() * depth, op.bias ? site.out_count() : 0);
+}
+Work flops(const ConvTranspose2d& op, const Site& site) {
+  const double fan_out = static_cast<double>(op.out_channels / op.groups) * window(op.kernel);
+  return site.product(site.in_count() * fan_out, op.bias ? site.out_count() : 0);
+}
+Work flops(const Linear& op, const Site& site) {
+  return site.product(site.in_count() * static_cast<double>(op.out_features), op.bias ? site.out_count() : 0);
+}
+Work flops(const TiedLinear&, const Site& site) {
+  return site.product(site.in_count() * static_cast<double>(site.out[site.out.rank() - 1]), 0);
+}
+/// Scores and values over the T (T + 1) / 2 pairs that causality leaves, forward; twice that backward.
+Work flops(const CausalAttention& op, const Site& site) {
+  const auto time = static_cast<double>(site.in[1]);
+  const double pairs = static_cast<double>(site.in[0]) * time * (time + 1) / 2;
+  const double products = 4 * pairs * static_cast<double>(site.out[2]);
+  const double softmax = 4 * pairs * static_cast<double>(op.heads);
+  return {products + softmax, 2 * (products + softmax), 0, 0};
+}
+Work flops(const MaxPool& op, const Site& site) {
+  return {site.out_count() * window(op.kernel), site.out_count(), 0, 0};
+}
+Work flops(const AveragePool& op, const Site& site) {
+  return {site.out_count() * window(op.kernel), site.out_count() * window(op.kernel), 0, 0};
+}
+Work flops(const GlobalAveragePool&, const Site& site) { return {site.in_count(), site.in_count(), 0, 0}; }
+Work flops(const SoftmaxCrossEntropy&, const Site& site) {
+  return {5 * site.in_count(), 3 * site.in_count(), 0, 0};
+}
+Work flops(const MeanSquaredError&, const Site& site) {
+  return {3 * site.in_count(), 2 * site.in_count(), 0, 0};
+}
+Work flops(const SmoothL1&, const Site& site) { return {4 * site.in_count(), 3 * site.in_count(), 0, 0}; }
+
+double parameter_bytes(const Graph& graph, const Node& node) {
+  double count = 0;
+  for (int p : node.parameters)
+    count += static_cast<double>(graph.parameters()[static_cast<std::size_t>(p)].shape.count());
+  return 4 * count;
+}
+
+}  // namespace
+
+Work work_of(const KernelRequest& request, std::size_t element_bytes) {
+  const Graph& graph = *request.graph;
+  const auto shape = [&](int value) -> const Shape& {
+    return graph.values()[static_cast<std::size_t>(value)].shape;
+  };
+  std::vector<const Node*> nodes{request.node};
+  nodes.insert(nodes.end(), request.fused.begin(), request.fused.end());
+  Work total;
+  double inputs = 0;
+  double weights = 0;
+  for (const Node* node : nodes) {
+    const bool wanted = node->inputs.front() != graph.input();
+    const Site site{shape(node->inputs.front()), shape(node->output), wanted};
+    const Work part = std::visit([&](const auto& op) { return flops(op, site); }, node->spec);
+    total.forward_flops += part.forward_flops;
+    total.backward_flops += part.backward_flops;
+    weights += parameter_bytes(graph, *node);
+  }
+  for (const TensorLayout& input : request.inputs) inputs += static_cast<double>(input.shape.count());
+  const double activations = static_cast<double>(element_bytes);
+  const auto output = static_cast<double>(shape(nodes.back()->output).count());
+  const bool wanted = request.node->inputs.front() != graph.input();
+  total.forward_bytes = activations * (inputs + output) + weights;
+  total.backward_bytes = activations * ((wanted ? 2 : 1) * inputs + output) + 2 * weights;
+  return total;
+}
+
+}  // namespace lockstep::models
