@@ -33,6 +33,19 @@ if(sanitize_flags)
   target_link_options(lockstep_compile INTERFACE ${sanitize_flags})
 endif()
 
+# core/cpu_dispatch.h: clones of hot loops per instruction set, chosen at load time. The resolvers run before a sanitizer's
+# run-time is ready, so sanitized builds have one version.
+include(CheckCXXSourceCompiles)
+check_cxx_source_compiles(
+  "__attribute__((target_clones(\"avx512f\", \"avx2\", \"default\"))) int twice(int x) { return 2 * x; }
+   int main() { return twice(0); }"
+  LOCKSTEP_HAS_TARGET_CLONES)
+if(LOCKSTEP_HAS_TARGET_CLONES AND NOT LOCKSTEP_SANITIZE AND NOT LOCKSTEP_COVERAGE)
+  target_compile_definitions(lockstep_compile INTERFACE LOCKSTEP_TARGET_CLONES=1)
+else()
+  target_compile_definitions(lockstep_compile INTERFACE LOCKSTEP_TARGET_CLONES=0)
+endif()
+
 if(LOCKSTEP_COVERAGE)
   target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:--coverage -O0>)
   target_link_options(lockstep_compile INTERFACE --coverage)

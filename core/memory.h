@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <string>
 
 #include "core/device.h"
 #include "core/flat_span.h"
@@ -41,5 +42,13 @@ struct FlatArray {
   FlatSpan span;
 };
 [[nodiscard]] FlatArray make_array(Device device, Dtype dtype, std::int64_t count);
+
+/// Blocking copies of a whole span to and from host memory of the same size. The caller makes sure that no
+/// stream is using the bytes.
+void copy_to_host(FlatSpan from, void* to);
+void copy_from_host(const void* from, FlatSpan to);
+
+/// "512 bytes", "1.5 GiB": a size for people.
+[[nodiscard]] std::string bytes_text(std::size_t bytes);
 
 }  // namespace lockstep

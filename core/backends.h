@@ -1,0 +1,39 @@
+// The devices that this build can compute on: one row per device kind, with everything core/ asks of a
+// device. A new device is a folder that fills in a Backend, and one row in backends.cpp; callers use
+// stream.h, memory.h and vector.h.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "core/device.h"
+#include "core/memory.h"
+#include "core/stream.h"
+
+namespace lockstep {
+
+namespace vector {
+struct Kernels;
+}
+
+struct Backend {
+  DeviceKind kind;
+  std::string_view name;
+  std::unique_ptr<Stream> (*make_stream)(Device, const StreamOptions&);
+  /// As memory.h's allocate().
+  Memory (*allocate)(Device, std::size_t bytes);
+  /// Blocking copies between host memory and the device. Streams that use the device's bytes must be idle.
+  void (*copy_to_host)(Device, const void* from, void* to, std::size_t bytes);
+  void (*copy_from_host)(Device, const void* from, void* to, std::size_t bytes);
+  const vector::Kernels* kernels;
+};
+
+/// The backend of `device`. Throws Fault::device with the cure when this build has none.
+[[nodiscard]] const Backend& backend_of(Device device);
+
+/// Rows of the table; each is defined in its own folder.
+extern const Backend host_backend;
+extern const Backend cuda_backend;
+
+}  // namespace lockstep

@@ -1,0 +1,81 @@
+// fill, sum, axpy and scale on the host. `out` may be an operand itself, so the loops promise the compiler
+// only that elements do not depend on each other (ivdep).
+#include <algorithm>
+#include <cstdint>
+
+#include "core/cpu_dispatch.h"
+#include "core/vector/cpu/cpu_kernels.h"
+#include "core/vector/cpu/dtypes.h"
+
+namespace lockstep::vector {
+
+namespace {
+
+LOCKSTEP_HOT_LOOP void sum_f32(const float* left, const float* right, float* out, std::int64_t count) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i) out[i] = left[i] + right[i];
+}
+
+LOCKSTEP_HOT_LOOP void sum_bf16(const Bf16* left, const Bf16* right, Bf16* out, std::int64_t count) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i].bits = rounded(widened(left[i].bits) + widened(right[i].bits));
+}
+
+template <class T>
+void sum_any(const T* left, const T* right, T* out, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if constexpr (std::is_integral_v<T>) {
+      using Wrapping = std::make_unsigned_t<T>;
+      out[i] = static_cast<T>(static_cast<Wrapping>(left[i]) + static_cast<Wrapping>(right[i]));
+    } else if constexpr (std::is_same_v<T, F16>) {
+      out[i] = F16(static_cast<float>(left[i]) + static_cast<float>(right[i]));
+    } else {
+      out[i] = left[i] + right[i];
+    }
+  }
+}
+void sum_any(const float* left, const float* right, float* out, std::int64_t count) {
+  sum_f32(left, right, out, count);
+}
+void sum_any(const Bf16* left, const Bf16* right, Bf16* out, std::int64_t count) {
+  sum_bf16(left, right, out, count);
+}
+
+LOCKSTEP_HOT_LOOP void axpy_f32(float factor, const float* x, float* y, std::int64_t count) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i) y[i] = y[i] + factor * x[i];
+}
+
+LOCKSTEP_HOT_LOOP void scale_f32(float factor, float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) x[i] = factor * x[i];
+}
+
+}  // namespace
+
+void cpu_fill(FlatSpan x, float value, Stream& stream) {
+  stream.host([x, value] {
+    with_dtype(x.dtype, [&]<class T>(T* /*tag*/) {
+      const std::span<T> elements = x.as<T>();
+      std::fill(elements.begin(), elements.end(), static_cast<T>(value));
+    });
+  });
+}
+
+void cpu_sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream) {
+  stream.host([left, right, out] {
+    with_summable_dtype(out.dtype, [&]<class T>(T* /*tag*/) {
+      sum_any(left.as<T>().data(), right.as<T>().data(), out.as<T>().data(), out.count);
+    });
+  });
+}
+
+void cpu_axpy(float factor, FlatSpan x, FlatSpan y, Stream& stream) {
+  stream.host([=] { axpy_f32(factor, x.as<float>().data(), y.as<float>().data(), y.count); });
+}
+
+void cpu_scale(float factor, FlatSpan x, Stream& stream) {
+  stream.host([=] { scale_f32(factor, x.as<float>().data(), x.count); });
+}
+
+}  // namespace lockstep::vector
