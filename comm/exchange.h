@@ -29,7 +29,7 @@ struct Bucket {
 [[nodiscard]] std::vector<Bucket> cut_buckets(const SlotLayout& layout, std::int64_t bucket_bytes,
                                               std::int64_t first_bucket_bytes);
 
-/// What one exchange did; read after the step's streams have passed.
+/// What one exchange did.
 struct ExchangeReport {
   std::int64_t wire_bytes = 0;  ///< sent by this rank
   std::int64_t messages = 0;
@@ -42,38 +42,47 @@ class GradientExchange {
   [[nodiscard]] virtual std::span<const Bucket> buckets() const noexcept = 0;
   /// Starts a step over `gradients` (f32, laid out by the layout).
   virtual void begin(FlatSpan gradients) = 0;
-  /// Slots [0, slots) of the array are complete once `ready` is. Starts every bucket that became whole.
-  /// Enqueues.
+  /// Slots [0, slots) of the array are complete once `ready` is. Starts every bucket that became whole. Calls
+  /// come with growing counts. Enqueues.
   virtual void complete(int slots, const Event& ready) = 0;
-  /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks.
+  /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks. All slots must have been
+  /// completed.
   virtual void finish(Stream& compute) = 0;
   /// The stream communication runs on.
   [[nodiscard]] virtual Stream& stream() noexcept = 0;
+  /// Of the last step whose finish() the communication stream has passed. Any thread.
   [[nodiscard]] virtual ExchangeReport report() const = 0;
 };
 
 struct ExchangeOptions {
   std::int64_t bucket_bytes = 25 << 20;
   std::int64_t first_bucket_bytes = 1 << 20;
+  Device device = {};  ///< where the gradients live: the communication stream's device
 };
 
-/// Collective. `collectives` must outlive it and be used by nobody else.
+/// Collective. `collectives` must outlive it and be used by nobody else (another user takes a duplicate()).
 [[nodiscard]] std::unique_ptr<GradientExchange> make_exchange(const SlotLayout& layout,
                                                               Collectives& collectives,
                                                               const ExchangeOptions& options);
 
-/// Sums microbatch gradients of a rank by the balanced binary tree over the microbatch index (a binary
-/// counter of partial sums), so that together with a halving-doubling exchange the whole sum is one fixed
-/// tree over the global index (DESIGN: reproducible mode). With A microbatches it holds log2(A) + 1 arrays.
+/// Sums microbatch gradients of a rank by the balanced binary tree over the microbatch index (left part
+/// ceil(n/2), right part floor(n/2) leaves), so that on a power-of-two number of ranks with equally many
+/// microbatches a halving-doubling exchange completes one fixed tree over the global index (DESIGN:
+/// reproducible mode). With A microbatches it holds at most ceil(log2 A) + 1 arrays, the gradient array
+/// included.
 ///
-///   tree.target(j)      the array that backward of microbatch j must overwrite (the last one is the gradient
-///   array itself) tree.complete(j, slots, ready)  carries the completed slots up; for the last microbatch
-///   this is what the exchange waits for
+/// Backward of microbatch j overwrites target(j), for the last one the gradient array itself. complete(j, n,
+/// stream) carries elements [0, n) up the tree; during the last microbatch what has been carried is this
+/// rank's sum, so record an event and hand it to the exchange.
+///
+/// Microbatches come in order 0, 1, ..., once each per step; the same object serves every step.
 class TreeAccumulator {
  public:
   virtual ~TreeAccumulator() = default;
   [[nodiscard]] virtual FlatSpan target(int microbatch) = 0;
-  /// Elements [0, complete) of target(microbatch) are written, in stream order; merges carries. Enqueues.
+  /// Elements [0, elements) of target(microbatch) are written, in stream order; adds what is waiting for
+  /// them. May be called with growing `elements`; before the next microbatch it must have been called with
+  /// the whole count. Enqueues.
   virtual void complete(int microbatch, std::int64_t elements, Stream& compute) = 0;
   [[nodiscard]] virtual int arrays() const noexcept = 0;
 };

@@ -1,0 +1,139 @@
+// Buckets and their sums on a communication stream. Host tasks around each sum take the times; traffic is
+// read on the same stream at both ends of a step, so a report never mixes two steps.
+#include "comm/exchange.h"
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+#include "core/error.h"
+
+namespace lockstep::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::int64_t bytes_of(Range range) { return range.count * static_cast<std::int64_t>(sizeof(float)); }
+
+class BucketExchange final : public GradientExchange {
+ public:
+  BucketExchange(std::vector<Bucket> buckets, std::int64_t count, int slots, Collectives& collectives,
+                 const ExchangeOptions& options)
+      : buckets_(std::move(buckets)),
+        count_(count),
+        slots_(slots),
+        next_(buckets_.size()),
+        collectives_(collectives),
+        stream_(make_stream(options.device, {.name = "communication"})) {}
+
+  std::span<const Bucket> buckets() const noexcept override { return buckets_; }
+  Stream& stream() noexcept override { return *stream_; }
+
+  void begin(FlatSpan gradients) override {
+    if (gradients.count != count_ || gradients.dtype != Dtype::f32) {
+      throw Error(Fault::internal, "gradients of " + std::to_string(gradients.count) +
+                                       " elements for a layout of " + std::to_string(count_) +
+                                       " f32 elements");
+    }
+    expect_all_started();
+    gradients_ = gradients;
+    next_ = 0;
+    stream_->host([this] { start_report(); });
+  }
+
+  void complete(int slots, const Event& ready) override {
+    if (slots < 0 || slots > slots_) {
+      throw Error(Fault::internal,
+                  std::to_string(slots) + " complete slots in a layout of " + std::to_string(slots_));
+    }
+    if (next_ == buckets_.size() || buckets_[next_].last_slot > slots) return;
+    stream_->wait(ready);
+    for (; next_ < buckets_.size() && buckets_[next_].last_slot <= slots; ++next_) sum(buckets_[next_]);
+  }
+
+  void finish(Stream& compute) override {
+    expect_all_started();
+    stream_->host([this] { end_report(); });
+    compute.wait(stream_->record());
+  }
+
+  ExchangeReport report() const override {
+    const std::lock_guard lock(mutex_);
+    return last_;
+  }
+
+ private:
+  void expect_all_started() const {
+    if (next_ == buckets_.size()) return;
+    throw Error(Fault::internal, "bucket " + std::to_string(next_) + " of " +
+                                     std::to_string(buckets_.size()) + " was never completed in this step");
+  }
+
+  void sum(const Bucket& bucket) {
+    stream_->host([this] { bucket_began_ = Clock::now(); });
+    collectives_.sum(gradients_.part(bucket.range.first, bucket.range.count), *stream_, bucket.index);
+    stream_->host([this] {
+      running_.communication_s += std::chrono::duration<double>(Clock::now() - bucket_began_).count();
+    });
+  }
+
+  // The three below run on the communication stream only.
+  void start_report() {
+    running_ = {};
+    before_ = collectives_.traffic();
+  }
+
+  void end_report() {
+    const Traffic now = collectives_.traffic();
+    running_.wire_bytes = now.bytes - before_.bytes;
+    running_.messages = now.messages - before_.messages;
+    const std::lock_guard lock(mutex_);
+    last_ = running_;
+  }
+
+  std::vector<Bucket> buckets_;
+  std::int64_t count_;
+  int slots_;
+  std::size_t next_;  // the first bucket that has not started
+  FlatSpan gradients_;
+  Collectives& collectives_;
+  ExchangeReport running_;
+  Traffic before_;
+  Clock::time_point bucket_began_;
+  mutable std::mutex mutex_;
+  ExchangeReport last_;
+  std::unique_ptr<Stream> stream_;  // dies first: its tasks use what is above
+};
+
+}  // namespace
+
+std::vector<Bucket> cut_buckets(const SlotLayout& layout, std::int64_t bucket_bytes,
+                                std::int64_t first_bucket_bytes) {
+  std::vector<Bucket> buckets;
+  const auto slots = layout.slots();
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    // A slot's gap to the next one travels with it, so that buckets cover the array.
+    const std::int64_t end = slot + 1 < slots.size() ? slots[slot + 1].offset : layout.stored_count();
+    const Range own{slots[slot].offset, end - slots[slot].offset};
+    const std::int64_t limit = buckets.size() <= 1 ? first_bucket_bytes : bucket_bytes;
+    if (buckets.empty() || bytes_of(buckets.back().range) + bytes_of(own) > limit) {
+      const int first = static_cast<int>(slot);
+      buckets.push_back({static_cast<int>(buckets.size()), first, first, {own.first, 0}});
+    }
+    buckets.back().last_slot = static_cast<int>(slot) + 1;
+    buckets.back().range.count += own.count;
+  }
+  return buckets;
+}
+
+std::unique_ptr<GradientExchange> make_exchange(const SlotLayout& layout, Collectives& collectives,
+                                                const ExchangeOptions& options) {
+  if (options.bucket_bytes < 1 || options.first_bucket_bytes < 1) {
+    throw Error(Fault::config, "a gradient bucket of less than one byte", "give positive bucket sizes");
+  }
+  return std::make_unique<BucketExchange>(
+      cut_buckets(layout, options.bucket_bytes, options.first_bucket_bytes), layout.stored_count(),
+      static_cast<int>(layout.slots().size()), collectives, options);
+}
+
+}  // namespace lockstep::comm
