@@ -67,7 +67,9 @@ inline constexpr float kIgnoredRow = -1.0f;
 struct Bindings {
   std::vector<void*> inputs;
   void* output = nullptr;
-  void* output_gradient = nullptr;  ///< null for a loss
+  /// Null for a loss. Backward may overwrite it: nobody reads it afterwards, and only an in_place() kernel
+  /// may find it at the same address as the gradient of input 0.
+  void* output_gradient = nullptr;
   struct InputGradient {
     void* data = nullptr;
     bool add = false;  ///< a later writer adds, the first overwrites
@@ -133,8 +135,8 @@ class Backend {
   /// Null when a request with fused nodes is declined (the executor then asks for the nodes singly). Throws
   /// Fault::config when the backend has no such op or dtype, naming it.
   [[nodiscard]] virtual std::unique_ptr<Kernel> make(const KernelRequest& request) = 0;
-  /// How the graph's input or target reaches the first kernel: dense in the value's dtype unless the backend
-  /// prefers another dtype for floats.
+  /// How the graph's input or target is stored: dense in the value's dtype unless the backend prefers
+  /// another order, or another dtype for floats; upload() converts.
   [[nodiscard]] virtual TensorLayout input_layout(const ValueSpec& value) const {
     return {value.shape, value.dtype, nullptr};
   }
