@@ -38,7 +38,7 @@ class Collectives {
   [[nodiscard]] virtual std::unique_ptr<Collectives> duplicate() = 0;
 };
 
-/// `schedule` is shared by all sums.
+/// `schedule` is shared by all sums. Streams that were used must have passed before it is destroyed.
 [[nodiscard]] std::unique_ptr<Collectives> make_collectives(std::unique_ptr<Transport> transport,
                                                             std::shared_ptr<const Schedule> schedule);
 

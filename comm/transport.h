@@ -25,7 +25,7 @@ struct Recv {
 /// What a transfer belongs to: named by the report when a deadline expires.
 struct Operation {
   std::string_view name = "transfer";  ///< static text: "ring all-reduce"
-  std::int64_t sequence = 0;           ///< counts operations of this transport, the same on every rank
+  std::int64_t sequence = 0;           ///< counts operations of this transport from 1, the same on every rank
   int bucket = -1;                     ///< -1: not a gradient bucket
   std::int64_t bytes = 0;              ///< of the whole operation
 };
@@ -36,6 +36,7 @@ struct Traffic {
   std::int64_t bytes = 0;
 };
 
+/// Used by one stream at a time; must outlive the work that it enqueued.
 class Transport {
  public:
   Transport() = default;
@@ -60,10 +61,12 @@ class Transport {
   [[nodiscard]] virtual bool capturable() const noexcept { return false; }
   /// Collective, enqueues: the library's own all-reduce sum in place (MPI_Allreduce). False when the
   /// transport has none; then nothing was enqueued.
-  virtual bool library_sum(FlatSpan data, const Operation& operation, Stream& stream);
+  virtual bool library_sum(FlatSpan /*data*/, const Operation& /*operation*/, Stream& /*stream*/) {
+    return false;
+  }
 };
 
-/// The ranks of a job, where they run, and their first transport.
+/// The ranks of a job, where they run, and their transports. Outlives its transports.
 class World {
  public:
   virtual ~World() = default;

@@ -19,6 +19,13 @@ void run_ranks_as_threads(int ranks, const std::function<void(World&)>& body);
 /// Initialises MPI (MPI_THREAD_MULTIPLE) and finalises it when destroyed; one per process. Throws
 /// Fault::communication when the launcher started more ranks than MPI sees (SLURM_NTASKS against the
 /// communicator's size), naming the cure.
+/// When it is destroyed it waits for all ranks to come there (for at most a minute); while an exception
+/// unwinds, or after a transport failed, it leaves MPI as it is: print, then call abort_job().
 [[nodiscard]] std::unique_ptr<World> make_mpi_world(int* argc, char*** argv);
+
+/// Ends the whole job at once with `exit_code`, without destructors; for `main` after the message was
+/// printed. Flushes the standard streams first (MPI_Abort loses what is buffered). Without MPI it ends this
+/// process.
+[[noreturn]] void abort_job(int exit_code);
 
 }  // namespace lockstep::comm

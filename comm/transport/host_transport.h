@@ -1,0 +1,61 @@
+// What transports over host memory share, written once: checks at the door, dropping of empty messages,
+// counting of traffic, and telling where this rank is. A transport of this kind only says how bytes move.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <span>
+
+#include "comm/transport.h"
+#include "comm/transport/report.h"
+
+namespace lockstep::comm {
+
+/// A point in time by which a wait must end.
+class Deadline {
+ public:
+  using Clock = std::chrono::steady_clock;
+  explicit Deadline(double seconds)
+      : begin_(Clock::now()),
+        end_(begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))) {}
+  [[nodiscard]] bool expired() const { return Clock::now() >= end_; }
+  [[nodiscard]] Clock::time_point end() const noexcept { return end_; }
+  [[nodiscard]] double waited_s() const {
+    return std::chrono::duration<double>(Clock::now() - begin_).count();
+  }
+
+ private:
+  Clock::time_point begin_;
+  Clock::time_point end_;
+};
+
+class HostTransport : public Transport {
+ public:
+  [[nodiscard]] int rank() const noexcept final { return rank_; }
+  [[nodiscard]] int size() const noexcept final { return size_; }
+  void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
+                Stream& stream) final;
+  [[nodiscard]] Traffic traffic() const noexcept final;
+
+ protected:
+  HostTransport(int rank, int size, double deadline_s) : rank_(rank), size_(size), deadline_s_(deadline_s) {}
+  [[nodiscard]] double deadline_s() const noexcept { return deadline_s_; }
+
+  /// Runs on the stream's worker: moves all messages (none is empty) and returns when all are done.
+  virtual void move(std::span<const Send> sends, std::span<const Recv> receives,
+                    const Operation& operation) = 0;
+  /// Publishes where this rank is, for the reports of others. Any thread.
+  virtual void publish(const Position& position) = 0;
+
+ private:
+  void check(int peer, const FlatSpan& data) const;
+
+  int rank_;
+  int size_;
+  double deadline_s_;
+  std::atomic<std::int64_t> messages_{0};
+  std::atomic<std::int64_t> bytes_{0};
+};
+
+}  // namespace lockstep::comm

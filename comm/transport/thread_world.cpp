@@ -1,0 +1,87 @@
+// Ranks as threads of this process: the harness, and which of several failures is the one to tell.
+#include <exception>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "comm/transport/threads.h"
+#include "comm/worlds.h"
+
+namespace lockstep::comm {
+
+namespace {
+
+class ThreadWorld final : public World {
+ public:
+  ThreadWorld(std::shared_ptr<ThreadJob> job, int rank) : job_(std::move(job)), rank_(rank) {}
+  [[nodiscard]] int rank() const noexcept override { return rank_; }
+  [[nodiscard]] int size() const noexcept override { return job_->size; }
+  [[nodiscard]] int local_rank() const noexcept override { return rank_; }
+  [[nodiscard]] int local_size() const noexcept override { return job_->size; }
+  [[nodiscard]] std::string host() const override { return this_host(); }
+  [[nodiscard]] std::unique_ptr<Transport> transport(double deadline_s) override {
+    return make_thread_transport(job_, job_->duplicate(job_->root, rank_), rank_, deadline_s);
+  }
+  [[nodiscard]] std::string description() const override { return "threads"; }
+
+ private:
+  std::shared_ptr<ThreadJob> job_;
+  int rank_;
+};
+
+/// How near an exception is to the cause: a rank's own failure, then an expired wait, then a peer's echo of
+/// either.
+int distance_from_cause(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const PeerFailed&) {
+    return 2;
+  } catch (const DeadlineExpired&) {
+    return 1;
+  } catch (...) {
+    return 0;
+  }
+}
+
+std::string text_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
+std::exception_ptr root_cause(const std::vector<std::exception_ptr>& failures) {
+  std::exception_ptr nearest;
+  for (const std::exception_ptr& failure : failures) {
+    if (failure == nullptr) continue;
+    if (nearest == nullptr || distance_from_cause(failure) < distance_from_cause(nearest)) nearest = failure;
+  }
+  return nearest;
+}
+
+}  // namespace
+
+void run_ranks_as_threads(int ranks, const std::function<void(World&)>& body) {
+  const auto job = std::make_shared<ThreadJob>(ranks);
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank) {
+    threads.emplace_back([&job, &body, rank, &failure = failures[static_cast<std::size_t>(rank)]] {
+      try {
+        ThreadWorld world(job, rank);
+        body(world);
+      } catch (...) {
+        failure = std::current_exception();
+        job->fail(rank, text_of(failure));
+      }
+      job->end(rank);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (const std::exception_ptr cause = root_cause(failures)) std::rethrow_exception(cause);
+}
+
+}  // namespace lockstep::comm
