@@ -19,7 +19,7 @@ std::vector<Range> block_ranges(int first, int blocks, int ranks, std::int64_t c
 
 Plan gather_plan(int rank, int ranks, std::int64_t count) {
   Plan plan;
-  for (int have = 1; have < ranks; have *= 2) {
+  for (int have = 1; have < ranks && count > 0; have *= 2) {
     const int blocks = std::min(have, ranks - have);
     const int to = (rank - have + ranks) % ranks;
     const int from = (rank + have) % ranks;
@@ -36,7 +36,7 @@ Plan gather_plan(int rank, int ranks, std::int64_t count) {
 Plan broadcast_plan(int rank, int ranks, int root, std::int64_t count) {
   Plan plan;
   const int place = (rank - root + ranks) % ranks;  // the root is at place 0
-  for (int have = 1; have < ranks; have *= 2) {
+  for (int have = 1; have < ranks && count > 0; have *= 2) {
     Round round;
     if (place < have && place + have < ranks) {
       round.sends.push_back({(place + have + root) % ranks, {0, count}});

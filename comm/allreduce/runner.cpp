@@ -33,7 +33,7 @@ void run_round(const Round& round, FlatSpan data, FlatSpan scratch, Transport& t
     const FlatSpan arrived = scratch.part(used, mine.count);
     used += mine.count;
     receives.push_back({receive.from, arrived});
-    if (mine.count > 0) additions.push_back({arrived, mine, receive.arrival});
+    additions.push_back({arrived, mine, receive.arrival});
   }
   transport.transfer(sends, receives, operation, stream);
   for (const Addition& each : additions) {

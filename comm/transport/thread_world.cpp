@@ -1,4 +1,5 @@
 // Ranks as threads of this process: the harness, and which of several failures is the one to tell.
+#include <algorithm>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -29,20 +30,6 @@ class ThreadWorld final : public World {
   int rank_;
 };
 
-/// How near an exception is to the cause: a rank's own failure, then an expired wait, then a peer's echo of
-/// either.
-int distance_from_cause(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const PeerFailed&) {
-    return 2;
-  } catch (const DeadlineExpired&) {
-    return 1;
-  } catch (...) {
-    return 0;
-  }
-}
-
 std::string text_of(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
@@ -53,13 +40,16 @@ std::string text_of(const std::exception_ptr& failure) {
   }
 }
 
-std::exception_ptr root_cause(const std::vector<std::exception_ptr>& failures) {
-  std::exception_ptr nearest;
+std::exception_ptr root_cause(const ThreadJob& job, const std::vector<std::exception_ptr>& failures) {
+  std::exception_ptr cause;
+  int nearest = 3;
   for (const std::exception_ptr& failure : failures) {
     if (failure == nullptr) continue;
-    if (nearest == nullptr || distance_from_cause(failure) < distance_from_cause(nearest)) nearest = failure;
+    const int distance = job.distance_from_cause(text_of(failure));
+    if (distance < nearest) cause = failure;
+    nearest = std::min(nearest, distance);
   }
-  return nearest;
+  return cause;
 }
 
 }  // namespace
@@ -81,7 +71,7 @@ void run_ranks_as_threads(int ranks, const std::function<void(World&)>& body) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  if (const std::exception_ptr cause = root_cause(failures)) std::rethrow_exception(cause);
+  if (const std::exception_ptr cause = root_cause(*job, failures)) std::rethrow_exception(cause);
 }
 
 }  // namespace lockstep::comm

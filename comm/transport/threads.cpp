@@ -21,6 +21,11 @@ void ThreadJob::fail(int rank, const std::string& what) {
   wake_all();
 }
 
+int ThreadJob::distance_from_cause(const std::string& text) const {
+  if (text == failure) return 2;
+  return expired.count(text) != 0 ? 1 : 0;
+}
+
 void ThreadJob::end(int rank) {
   const std::lock_guard lock(mutex);
   ended[static_cast<std::size_t>(rank)] = 1;
@@ -134,7 +139,9 @@ class Delivery {
     if (!deadline.expired()) return;
     Expired expired{rank_, operation_, deadline.waited_s(), peers, {}};
     expired.positions.assign(channel_.positions.begin(), channel_.positions.end());
-    throw DeadlineExpired(expired);
+    const DeadlineExpired error(expired);
+    job_.expired.insert(error.what());
+    throw error;
   }
 
   /// After a failure no peer may read this rank's bytes: takes back what is still on offer, waits for copies

@@ -5,10 +5,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,6 +57,9 @@ class ThreadJob {
   [[nodiscard]] std::shared_ptr<Channel> duplicate(Channel& parent, int rank);
   /// Ends the waits of all ranks; the first failure is kept. Any thread; takes the lock.
   void fail(int rank, const std::string& what);
+  /// How near `text`, what a rank's body threw, is to the cause: 0 its own failure, 1 an expired wait, 2 an
+  /// echo of a peer's failure. By text, because streams hand on errors as plain Error.
+  [[nodiscard]] int distance_from_cause(const std::string& text) const;
   /// Rank `rank` will send and receive no more.
   void end(int rank);
   void wake_all();
@@ -66,7 +69,8 @@ class ThreadJob {
   Channel root;                               ///< parent of all; carries no messages
   std::vector<std::condition_variable> wake;  ///< by rank: something in one of its mailboxes changed
   std::vector<char> ended;
-  std::string failure;  ///< "rank 2 failed: ..."; empty: none
+  std::string failure;            ///< "rank 2 failed: ..."; empty: none
+  std::set<std::string> expired;  ///< texts of expired waits
 
  private:
   std::map<std::pair<const Channel*, int>, std::shared_ptr<Channel>> channels_;
