@@ -1,0 +1,62 @@
+// Measures all-reduce schedules as nccl-tests does: sizes times schedules, time, algbw, busbw, and how many
+// results were wrong. Inputs are small integers whose sum is exact in any order, so any wrong element is a
+// fault. What is timed is one sum from a barrier to the last rank's end; medians and spread are over
+// iterations.
+//
+// algbw = bytes / time; busbw = algbw * 2(p-1)/p: what a link must carry, comparable at any number of ranks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/allreduce/schedule.h"
+#include "comm/transport.h"
+#include "core/dtype.h"
+
+namespace lockstep::comm {
+
+struct BenchSchedule {
+  std::string name;
+  std::shared_ptr<const Schedule> schedule;
+};
+
+/// Every row of the table with default settings, or the named ones. A name may carry settings:
+/// "double_tree:segment=4096". Throws Fault::config for an unknown name or setting.
+[[nodiscard]] std::vector<BenchSchedule> bench_schedules(const std::vector<std::string>& names);
+
+struct AllreduceBench {
+  std::int64_t min_bytes = 8;
+  std::int64_t max_bytes = 32 << 20;
+  std::int64_t factor = 4;  ///< from one size to the next
+  int warmup = 2;
+  int iterations = 10;
+  Dtype dtype = Dtype::f32;  ///< f32, f64, bf16 or i32
+  double deadline_s = 60;
+  std::vector<BenchSchedule> schedules;
+};
+
+/// One size with one schedule; the same on every rank.
+struct AllreduceRow {
+  std::int64_t bytes = 0;
+  std::int64_t count = 0;
+  Dtype dtype = Dtype::f32;
+  std::string schedule;
+  double median_s = 0;  ///< over iterations, each the slowest rank's
+  double min_s = 0;
+  double spread = 0;  ///< (75th - 25th percentile) / median
+  double algbw = 0;   ///< bytes per second
+  double busbw = 0;
+  std::int64_t wrong = 0;  ///< elements, over all ranks and iterations
+};
+
+/// Collective; blocks. Throws Fault::config for impossible options.
+[[nodiscard]] std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& options);
+
+/// The rows as a table with a head that names ranks and transport.
+[[nodiscard]] std::string bench_table(const World& world, const std::vector<AllreduceRow>& rows);
+/// The same as a JSON object: {"ranks", "world", "host", "rows": [{"bytes", ..., "time_us", ...}]}.
+[[nodiscard]] std::string bench_json(const World& world, const std::vector<AllreduceRow>& rows);
+
+}  // namespace lockstep::comm

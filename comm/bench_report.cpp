@@ -1,0 +1,46 @@
+// The rows of an all-reduce benchmark as a table in the columns of nccl-tests, and as JSON.
+#include <spdlog/fmt/fmt.h>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/bench_allreduce.h"
+
+namespace lockstep::comm {
+
+std::string bench_table(const World& world, const std::vector<AllreduceRow>& rows) {
+  std::string text = fmt::format("# all-reduce: {} ranks, {}, rank 0 on {}\n", world.size(),
+                                 world.description(), world.host());
+  text += "# time: median over iterations of the slowest rank, spread: (p75 - p25) / median\n";
+  text += fmt::format("#{:>11} {:>12} {:>6}  {:<26} {:>12} {:>7} {:>9} {:>9} {:>7}\n", "size", "count",
+                      "type", "schedule", "time", "spread", "algbw", "busbw", "#wrong");
+  text += fmt::format("#{:>11} {:>12} {:>6}  {:<26} {:>12} {:>7} {:>9} {:>9} {:>7}\n", "(B)", "(elements)",
+                      "", "", "(us)", "(%)", "(GB/s)", "(GB/s)", "");
+  for (const AllreduceRow& row : rows) {
+    text += fmt::format(" {:>11} {:>12} {:>6}  {:<26} {:>12.1f} {:>7.1f} {:>9.3f} {:>9.3f} {:>7}\n",
+                        row.bytes, row.count, name_of(row.dtype), row.schedule, row.median_s * 1e6,
+                        row.spread * 100, row.algbw / 1e9, row.busbw / 1e9, row.wrong);
+  }
+  return text;
+}
+
+std::string bench_json(const World& world, const std::vector<AllreduceRow>& rows) {
+  nlohmann::ordered_json out{{"ranks", world.size()},
+                             {"world", world.description()},
+                             {"host", world.host()},
+                             {"rows", nlohmann::ordered_json::array()}};
+  for (const AllreduceRow& row : rows) {
+    out["rows"].push_back({{"bytes", row.bytes},
+                           {"count", row.count},
+                           {"type", name_of(row.dtype)},
+                           {"schedule", row.schedule},
+                           {"time_us", row.median_s * 1e6},
+                           {"min_us", row.min_s * 1e6},
+                           {"spread", row.spread},
+                           {"algbw_gb_s", row.algbw / 1e9},
+                           {"busbw_gb_s", row.busbw / 1e9},
+                           {"wrong", row.wrong}});
+  }
+  return out.dump(2);
+}
+
+}  // namespace lockstep::comm
