@@ -48,15 +48,12 @@ std::string_view name_of(Dtype dtype) noexcept { return kDtypes[static_cast<std:
 
 Dtype dtype_named(std::string_view name) {
   std::vector<std::string> names;
-  std::string list;
   for (const DtypeRow& row : kDtypes) {
     if (row.name == name) return row.dtype;
     names.emplace_back(row.name);
-    list += (list.empty() ? "" : ", ") + names.back();
   }
-  const std::string near = nearest(std::string(name), names);
   throw Error(Fault::config, "unknown element type '" + std::string(name) + "'",
-              (near.empty() ? "" : "did you mean '" + near + "'? ") + "known: " + list);
+              did_you_mean(std::string(name), names));
 }
 
 F16::F16(float value) noexcept {

@@ -8,13 +8,20 @@ namespace lockstep {
 
 const char* fault_name(Fault fault) noexcept {
   switch (fault) {
-    case Fault::config: return "config";
-    case Fault::data: return "data";
-    case Fault::communication: return "communication";
-    case Fault::device: return "device";
-    case Fault::checkpoint: return "checkpoint";
-    case Fault::diverged: return "diverged";
-    case Fault::internal: return "internal";
+    case Fault::config:
+      return "config";
+    case Fault::data:
+      return "data";
+    case Fault::communication:
+      return "communication";
+    case Fault::device:
+      return "device";
+    case Fault::checkpoint:
+      return "checkpoint";
+    case Fault::diverged:
+      return "diverged";
+    case Fault::internal:
+      return "internal";
   }
   return "internal";
 }
@@ -50,6 +57,15 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
     }
   }
   return best;
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const std::string near = nearest(word, known);
+  std::string list = near;
+  for (const std::string& name : known) {
+    if (name != near) list += (list.empty() ? "" : ", ") + name;
+  }
+  return (near.empty() ? "" : "did you mean '" + near + "'? ") + "known: " + (list.empty() ? "none" : list);
 }
 
 }  // namespace lockstep

@@ -43,4 +43,7 @@ class Error : public std::exception {
 /// The candidate with the smallest edit distance to `word`, or empty when none is near enough to be meant.
 [[nodiscard]] std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
+/// A hint with the nearest name first: "did you mean 'sgd'? known: sgd, adamw".
+[[nodiscard]] std::string did_you_mean(const std::string& word, const std::vector<std::string>& known);
+
 }  // namespace lockstep

@@ -18,10 +18,7 @@ spdlog::level::level_enum level_named(const std::string& name) {
   for (const std::string& known : names) {
     if (name == known) return spdlog::level::from_str(name);
   }
-  const std::string near = nearest(name, names);
-  throw Error(
-      Fault::config, "unknown log level '" + name + "'",
-      (near.empty() ? "" : "did you mean '" + near + "'? ") + "known: trace, debug, info, warn, error, off");
+  throw Error(Fault::config, "unknown log level '" + name + "'", did_you_mean(name, names));
 }
 
 spdlog::sink_ptr open_file(const std::string& file) {

@@ -56,7 +56,8 @@ class Options {
   [[nodiscard]] std::vector<double> reals(std::string_view key) const;
   [[nodiscard]] std::vector<std::string> texts(std::string_view key) const;
 
-  /// True when the user gave the key (its value is not the fallback).
+  /// True when the value in force is not the fallback (or there is none), so that a saved, resolved config
+  /// behaves like the one it came from.
   [[nodiscard]] bool given(std::string_view key) const;
   /// "optimizer.sgd.momentum (quickstart.yaml:12)": how to name a key in an error.
   [[nodiscard]] std::string where(std::string_view key) const;
@@ -115,6 +116,15 @@ class Config {
   [[nodiscard]] std::uint64_t fingerprint() const;
 
  private:
+  /// A key in force.
+  struct Line {
+    std::string key;
+    SettingType type;
+    Given given;
+  };
+  [[nodiscard]] std::vector<Line> in_force() const;
+  void require_all(const std::string& origin) const;
+
   Schema schema_;
   std::map<std::string, Given, std::less<>> given_;  ///< full path -> value
   std::vector<std::string> notes_;
