@@ -7,11 +7,14 @@ function(lockstep_test name)
   add_executable(test_${name} ${arg_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest GTest::gtest_main)
   target_compile_definitions(test_${name} PRIVATE LOCKSTEP_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data")
+  # allocator_may_return_null: an impossible allocation fails as it does without a sanitizer
+  set(sanitizer_options "TSAN_OPTIONS=ignore_noninstrumented_modules=1:allocator_may_return_null=1"
+                        "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1")
   gtest_discover_tests(
     test_${name}
     DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300
-               ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1;ASAN_OPTIONS=detect_leaks=0")
+               ENVIRONMENT "${sanitizer_options}")
 endfunction()
 
 # lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main
