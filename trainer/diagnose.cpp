@@ -1,0 +1,68 @@
+#include "trainer/diagnose.h"
+
+#include <cmath>
+#include <vector>
+
+#include "core/memory.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+/// Samples named at most, so that the sentence stays readable.
+constexpr std::size_t kNamed = 8;
+
+std::string sample_list(const data::Microbatch& batch) {
+  std::string list;
+  for (std::size_t i = 0; i < batch.indices.size() && i < kNamed; ++i) {
+    list += (i == 0 ? "" : ", ") + std::to_string(batch.indices[i]);
+  }
+  return batch.indices.size() > kNamed ? list + ", ..." : list;
+}
+
+/// The first slot, in the order backward completes them, that holds a non-finite number.
+std::string first_bad_slot(const ParameterStore& store) {
+  for (const Slot& slot : store.layout().slots()) {
+    for (float value : store.gradients().part(slot.offset, slot.stored_count).as<float>()) {
+      if (!std::isfinite(value)) return slot.name;
+    }
+  }
+  return {};
+}
+
+/// What is wrong with one microbatch, or empty.
+std::string examine(Replica& replica, const data::Microbatch& batch, FlatSpan statistics, Stream& compute) {
+  models::Pass pass = replica.pass(models::Mode::train, replica.store().values());
+  pass.statistics = statistics;
+  pass.first_sample = batch.first_position;
+  float loss = 0;
+  replica.executor().feed(batch.input, batch.target, compute);
+  replica.executor().forward(pass, compute);
+  replica.executor().add_loss(&loss, compute);
+  replica.executor().backward(pass, [](int) {}, compute);
+  compute.synchronize();
+  const std::string slot = first_bad_slot(replica.store());
+  if (std::isfinite(loss) && slot.empty()) return {};
+  return std::string(std::isfinite(loss) ? "the loss is finite" : "the loss is not finite") +
+         (slot.empty() ? "" : ", first bad gradient in slot '" + slot + "'") + ", samples " + sample_list(batch);
+}
+
+}  // namespace
+
+std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const BatchPlan& plan, std::int64_t step,
+                               comm::Control& control, Stream& compute) {
+  const FlatArray statistics = make_array(replica.device(), Dtype::f32, replica.store().state().count);
+  loader.seek(step);
+  std::string mine;
+  for (std::int64_t j = 0; j < plan.shard.count && mine.empty(); ++j) {
+    mine = examine(replica, loader.next(), statistics.span, compute);
+  }
+  std::string all;
+  const std::vector<std::string> findings = control.gather(mine);
+  for (std::size_t rank = 0; rank < findings.size(); ++rank) {
+    if (!findings[rank].empty()) all += (all.empty() ? "" : "; ") + ("rank " + std::to_string(rank)) + ": " + findings[rank];
+  }
+  return all.empty() ? "every rank's own gradients are finite: their sum overflowed" : all;
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,94 @@
+#include "trainer/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+
+namespace lockstep::trainer {
+
+namespace {
+
+/// Runs the microbatches of this rank's shard through the metric.
+class Pass {
+ public:
+  Pass(Replica& replica, FlatSpan values, data::Loader& loader, Metric& metric, Stream& compute)
+      : replica_(replica), loader_(loader), metric_(metric), compute_(compute),
+        pass_(replica.pass(models::Mode::evaluate, values)) {
+    const models::Graph& graph = replica_.graph();
+    batch_.prediction_shape = graph.values()[static_cast<std::size_t>(graph.prediction())].shape;
+    batch_.target_shape = graph.values()[static_cast<std::size_t>(graph.target())].shape;
+    batch_.labels = loader_.spec().target_dtype == Dtype::i32;
+    losses_.resize(static_cast<std::size_t>(graph.values()[static_cast<std::size_t>(graph.loss())].shape.count()));
+    if (metric_.wants_prediction()) prediction_.resize(static_cast<std::size_t>(batch_.prediction_shape.count()));
+  }
+
+  void run(std::int64_t microbatches, std::int64_t ignore_index) {
+    batch_.ignore_index = ignore_index;
+    for (std::int64_t j = 0; j < microbatches; ++j) {
+      const data::Microbatch& fed = loader_.next();
+      pass_.rows = fed.rows;
+      models::Executor& executor = replica_.executor();
+      executor.feed(fed.input, fed.target, compute_);
+      executor.forward(pass_, compute_);
+      executor.read_losses(losses_.data(), compute_);
+      if (!prediction_.empty()) executor.read_prediction(prediction_.data(), compute_);
+      compute_.synchronize();
+      batch_.losses = losses_;
+      batch_.prediction = prediction_;
+      batch_.target = fed.target;
+      batch_.rows = fed.rows;
+      metric_.add(batch_);
+    }
+  }
+
+ private:
+  Replica& replica_;
+  data::Loader& loader_;
+  Metric& metric_;
+  Stream& compute_;
+  models::Pass pass_;
+  Evaluated batch_;
+  std::vector<float> losses_, prediction_;
+};
+
+}  // namespace
+
+Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset, const Options& data_settings,
+                    const EvaluationOptions& options, comm::Control& control, Stream& compute) {
+  const auto start = std::chrono::steady_clock::now();
+  std::int64_t microbatches = (dataset.size() + options.microbatch - 1) / options.microbatch;
+  if (options.microbatches > 0) microbatches = std::min(microbatches, options.microbatches);
+  const data::Shard shard = data::shard_of(control.rank(), control.size(), microbatches);
+  std::unique_ptr<data::Loader> loader = data::make_loader(
+      dataset, data_settings,
+      {.seed = options.seed, .microbatch = options.microbatch, .shard = shard, .train = false});
+  const data::LoaderSpec& spec = loader->spec();
+  const std::string name = options.metric == "auto"
+                               ? automatic_metric(spec.classes, spec.target, spec.input_dtype == Dtype::i32)
+                               : options.metric;
+  const std::unique_ptr<Metric> metric = metrics().create(name, options.metric_settings);
+  replica.refresh_working(values, compute);
+  Pass(replica, values, *loader, *metric, compute).run(shard.count, options.ignore_index);
+  std::vector<double> sums = metric->sums();
+  // A rank without a microbatch may not know how many sums there are (a class it never saw).
+  sums.resize(static_cast<std::size_t>(control.maximum(static_cast<double>(sums.size()))));
+  control.sum(sums);
+  Evaluation evaluation{metric->finish(sums), metric->larger_is_better(), 0};
+  evaluation.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return evaluation;
+}
+
+std::string text(const Evaluation& evaluation) {
+  std::string line;
+  for (const auto& [name, value] : evaluation.values) {
+    char number[64];
+    const bool share = name == "accuracy" || name == "top5" || name == "pixel_accuracy" || name == "iou";
+    const bool whole = name == "correct" || name == "samples" || name == "tokens" || name == "elements";
+    std::snprintf(number, sizeof number, share ? "%.2f %%" : whole ? "%.0f" : "%.4f", share ? 100 * value : value);
+    line += (line.empty() ? "" : ", ") + name + " " + number;
+  }
+  return line;
+}
+
+}  // namespace lockstep::trainer

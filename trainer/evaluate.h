@@ -1,0 +1,42 @@
+// Evaluation sharded over ranks and exact for any number of samples: each rank evaluates its share of the microbatches, sums are added over
+// ranks, and the padded rows of the last microbatch count nowhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/collectives.h"
+#include "core/stream.h"
+#include "data/loader.h"
+#include "trainer/metric/metric.h"
+#include "trainer/replica.h"
+
+namespace lockstep::trainer {
+
+struct Evaluation {
+  std::vector<std::pair<std::string, double>> values;  ///< the first one decides what "best" is
+  bool larger_is_better = true;
+  double seconds = 0;
+};
+
+struct EvaluationOptions {
+  std::string metric = "auto";
+  Options metric_settings;
+  std::uint64_t seed = 0;
+  std::int64_t microbatch = 1;
+  std::int64_t microbatches = 0;  ///< how many at most; 0: the whole split
+  std::int64_t ignore_index = -100;
+};
+
+/// Collective. Evaluates `values` (master values laid out as the replica's) with the replica's executor; the replica must be between steps.
+[[nodiscard]] Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset,
+                                  const Options& data_settings, const EvaluationOptions& options, comm::Control& control,
+                                  Stream& compute);
+
+/// "accuracy 92.61 %, top5 99.8 %, loss 0.214".
+[[nodiscard]] std::string text(const Evaluation& evaluation);
+
+}  // namespace lockstep::trainer

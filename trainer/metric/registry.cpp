@@ -1,0 +1,32 @@
+// The table of metrics, and what "auto" stands for.
+#include "trainer/metric/rows.h"
+
+namespace lockstep::trainer {
+
+void LossSums::add(const Evaluated& batch) {
+  const auto per_sample = batch.losses.size() / static_cast<std::size_t>(batch.prediction_shape[0]);
+  const auto rows = per_sample * static_cast<std::size_t>(batch.rows);
+  // One label per loss row: rows labelled `ignore_index` carry no loss and do not count.
+  const bool labelled = batch.labels && batch.target_shape.count() == static_cast<std::int64_t>(batch.losses.size());
+  const auto* labels = labelled ? static_cast<const std::int32_t*>(batch.target) : nullptr;
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (labels != nullptr && labels[row] == batch.ignore_index) continue;
+    sum_ += static_cast<double>(batch.losses[row]);
+    count_ += 1;
+  }
+}
+
+const Registry<Metric>& metrics() {
+  static const Registry<Metric>::Row kAuto{"auto", "chosen by what the data set offers", {}, nullptr};
+  static const Registry<Metric>::Row kRows[] = {kAuto, kAccuracy, kPerplexity, kRmse, kIou};
+  static const Registry<Metric> kTable("metric", kRows);
+  return kTable;
+}
+
+std::string automatic_metric(std::int64_t classes, const Shape& target, bool tokens) {
+  if (classes == 0) return "rmse";
+  if (tokens) return "perplexity";
+  return target.rank() == 0 ? "accuracy" : "iou";
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,49 @@
+// Root mean square error over all elements of a field, in the units of the data: predictions and targets are normalised, so the error is
+// multiplied by `unit`, the deviation that normalisation divided by.
+#include <cmath>
+#include <cstddef>
+
+#include "trainer/metric/rows.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+constexpr Setting kSettings[] = {
+    {"unit", SettingType::real, "1", "multiplies the error: the deviation that targets were divided by", "(0,inf)"},
+};
+
+class Rmse final : public Metric {
+ public:
+  explicit Rmse(const Options& options) : unit_(options.real("unit")) {}
+  void add(const Evaluated& batch) override {
+    losses_.add(batch);
+    const std::int64_t per_sample = batch.target_shape.count() / batch.target_shape[0];
+    const auto* target = static_cast<const float*>(batch.target);
+    for (std::int64_t i = 0; i < batch.rows * per_sample; ++i) {
+      const double error = static_cast<double>(batch.prediction[static_cast<std::size_t>(i)]) - target[i];
+      squares_ += error * error;
+    }
+    elements_ += static_cast<double>(batch.rows * per_sample);
+  }
+  [[nodiscard]] std::vector<double> sums() const override {
+    return {squares_, elements_, losses_.sum(), losses_.count()};
+  }
+  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(std::span<const double> sums) const override {
+    return {{"rmse", unit_ * std::sqrt(sums[0] / sums[1])}, {"elements", sums[1]}, {"loss", sums[2] / sums[3]}};
+  }
+  [[nodiscard]] bool larger_is_better() const noexcept override { return false; }
+
+ private:
+  double unit_;
+  LossSums losses_;
+  double squares_ = 0, elements_ = 0;
+};
+
+}  // namespace
+
+const Registry<Metric>::Row kRmse{
+    "rmse", "root mean square error of fields", kSettings,
+    [](const Options& options) -> std::unique_ptr<Metric> { return std::make_unique<Rmse>(options); }};
+
+}  // namespace lockstep::trainer

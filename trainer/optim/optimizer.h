@@ -1,0 +1,34 @@
+// An optimizer turns summed gradients into new master values: one pass over the flat arrays, in stream order,
+// with the step's numbers (rate, gradient scale, clip factor, skip) read from device memory. What it
+// remembers (momenta) is kept in flat arrays of the same layout and saved slot by slot.
+#pragma once
+
+#include <memory>
+
+#include "core/options.h"
+#include "core/parameters.h"
+#include "core/registry.h"
+#include "core/state.h"
+#include "core/step_scalars.h"
+#include "core/stream.h"
+
+namespace lockstep::trainer {
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout; gradients are left
+  /// alone). Does nothing when scalars->skip is set. `scalars` is device memory.
+  virtual void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream) = 0;
+  /// Bytes of memory per parameter besides values and gradients.
+  [[nodiscard]] virtual int state_bytes_per_parameter() const noexcept = 0;
+  /// Blocking; no stream may be using the optimizer.
+  virtual void save(StateWriter& writer) const = 0;
+  virtual void load(const StateReader& reader) = 0;
+};
+
+/// The table of optimizers. The layout must outlive the optimizer.
+using OptimizerRegistry = Registry<Optimizer, const SlotLayout&, Device>;
+[[nodiscard]] const OptimizerRegistry& optimizers();
+
+}  // namespace lockstep::trainer

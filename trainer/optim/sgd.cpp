@@ -1,0 +1,52 @@
+// Stochastic gradient descent with (Nesterov) momentum as PyTorch defines it: m = mu m + d, w -= rate m, no
+// dampening.
+#include "trainer/optim/flat_optimizer.h"
+#include "trainer/optim/rows.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+constexpr Setting kSettings[] = {
+    {"momentum", SettingType::real, "0.9", "share of the last update kept", "[0,1)"},
+    {"nesterov", SettingType::boolean, "false", "look ahead by one momentum step"},
+    {"weight_decay", SettingType::real, "0", "decay of weights (never of biases and norms)", "[0,inf)"},
+    {"decoupled", SettingType::boolean, "false",
+     "true: decay by rate * weight_decay * w beside the gradient; false: L2, through the momentum"},
+};
+
+class Sgd final : public FlatOptimizer {
+ public:
+  Sgd(const Options& options, const SlotLayout& layout, Device device)
+      : FlatOptimizer(layout, device, {"momentum"}),
+        momentum_(static_cast<float>(options.real("momentum"))),
+        nesterov_(options.boolean("nesterov")),
+        decay_(static_cast<float>(options.real("weight_decay"))),
+        decoupled_(options.boolean("decoupled")) {}
+
+ private:
+  void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
+    const float decay = slot.decays ? decay_ : 0.0f;
+    sgd_update(arrays, {.rate = scalars.rate,
+                        .scale = scalars.gradient_scale * scalars.clip_factor,
+                        .momentum = momentum_,
+                        .coupled_decay = decoupled_ ? 0.0f : decay,
+                        .decoupled_decay = decoupled_ ? decay : 0.0f,
+                        .nesterov = nesterov_});
+  }
+
+  float momentum_;
+  bool nesterov_;
+  float decay_;
+  bool decoupled_;
+};
+
+std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {
+  return std::make_unique<Sgd>(options, layout, device);
+}
+
+}  // namespace
+
+const OptimizerRegistry::Row kSgd{"sgd", "gradient descent with (Nesterov) momentum", kSettings, make};
+
+}  // namespace lockstep::trainer

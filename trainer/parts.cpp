@@ -1,0 +1,109 @@
+#include "trainer/parts.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "models/model.h"
+#include "trainer/training.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+constexpr double kBytesPerMib = 1024.0 * 1024.0;
+
+std::uint64_t seed_of(const Config& config) { return static_cast<std::uint64_t>(config.section("run").integer("seed")); }
+
+bool built(std::string_view backend) {
+  const auto names = models::backend_names();
+  return std::find(names.begin(), names.end(), backend) != names.end();
+}
+
+}  // namespace
+
+std::string backend_for(const Config& config) {
+  const std::string device = config.part_name("device");
+  if (device != "auto") return device;
+  return built("cuda") ? "cuda" : "cpu";
+}
+
+std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::string& split) {
+  const Options settings = config.section("data");
+  const std::vector<std::string> files = settings.texts("files");
+  if (files.empty()) {
+    throw Error(Fault::config, "data.files is empty", "name the HDF5 file of the data set; `lockstep data` makes one");
+  }
+  return data::open_hdf5(files, split.empty() ? settings.text("split") : split);
+}
+
+BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks) {
+  return plan_batches(config.section("batch"), config.section("train"), dataset.size(), rank, ranks);
+}
+
+std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset,
+                                                   const BatchPlan& plan) {
+  return data::make_loader(dataset, config.section("data"),
+                           {.seed = seed_of(config), .microbatch = plan.microbatch, .shard = plan.shard, .train = true});
+}
+
+ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training) {
+  ReplicaOptions options;
+  options.model = config.part_name("model");
+  options.model_settings = config.part("model");
+  options.loss = config.part_name("loss");
+  options.loss_settings = config.part("loss");
+  options.backend = backend_for(config);
+  options.backend_options.compute = dtype_named(config.section("train").text("precision"));
+  options.backend_options.threads = static_cast<int>(config.part("device").integer("threads"));
+  options.microbatch = microbatch;
+  options.seed = seed_of(config);
+  options.training = training;
+  return options;
+}
+
+StepOptions step_options(const Config& config, const BatchPlan& plan) {
+  const Options train = config.section("train");
+  const Options exchange = config.section("exchange");
+  StepOptions options;
+  options.microbatches = plan.shard.count;
+  options.global_microbatches = plan.shard.per_step;
+  options.reproducible = train.boolean("reproducible");
+  options.overlap = exchange.boolean("overlap");
+  options.clip_norm = train.real("clip_norm");
+  options.ema = train.real("ema");
+  options.exchange.bucket_bytes = static_cast<std::int64_t>(exchange.real("bucket_mib") * kBytesPerMib);
+  options.exchange.first_bucket_bytes = static_cast<std::int64_t>(exchange.real("first_bucket_mib") * kBytesPerMib);
+  return options;
+}
+
+EvaluationOptions evaluation_options(const Config& config, std::int64_t microbatch) {
+  EvaluationOptions options;
+  options.metric = config.part_name("metric");
+  options.metric_settings = config.part("metric");
+  options.seed = seed_of(config);
+  options.microbatch = microbatch;
+  options.microbatches = config.section("eval").integer("microbatches");
+  if (config.part_name("loss") == "softmax_cross_entropy") {
+    options.ignore_index = config.part("loss").integer("ignore_index");
+  }
+  return options;
+}
+
+std::unique_ptr<Stream> compute_stream(const Config& config, Device device) {
+  return make_stream(device, {.name = "compute", .threads = static_cast<int>(config.part("device").integer("threads"))});
+}
+
+void check_reproducible(const Config& config) {
+  if (!config.section("train").boolean("reproducible")) return;
+  const std::string schedule = config.part_name("allreduce");
+  if (!comm::schedules().create(schedule, config.part("allreduce"))->layout_invariant()) {
+    throw Error(Fault::config, "reproducible mode cannot use allreduce.name '" + schedule + "': its bits depend on ranks or buckets",
+                "use allreduce.name halving_doubling or recursive_doubling");
+  }
+  if (config.part("device").integer("threads") != 1) {
+    throw Error(Fault::config, "reproducible mode needs one thread per rank: the number of threads changes the bits of sums",
+                "set device." + config.part_name("device") + ".threads to 1");
+  }
+}
+
+}  // namespace lockstep::trainer

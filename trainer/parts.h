@@ -1,0 +1,38 @@
+// The parts of a run, made from the config in the order in which they depend on each other. Shared by training, evaluation and the plan that --dry-run prints.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/collectives.h"
+#include "comm/transport.h"
+#include "core/options.h"
+#include "data/loader.h"
+#include "trainer/batch_plan.h"
+#include "trainer/evaluate.h"
+#include "trainer/replica.h"
+#include "trainer/step.h"
+
+namespace lockstep::trainer {
+
+/// Opens the split that section "data" names (or `split` when not empty).
+[[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::string& split = {});
+
+/// The training loader of a shard.
+[[nodiscard]] std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset, const BatchPlan& plan);
+
+[[nodiscard]] BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks);
+
+[[nodiscard]] ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training);
+
+[[nodiscard]] StepOptions step_options(const Config& config, const BatchPlan& plan);
+
+[[nodiscard]] EvaluationOptions evaluation_options(const Config& config, std::int64_t microbatch);
+
+/// The compute stream of a replica.
+[[nodiscard]] std::unique_ptr<Stream> compute_stream(const Config& config, Device device);
+
+/// Refuses combinations that reproducible mode cannot keep (DESIGN 2.7), by name.
+void check_reproducible(const Config& config);
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,39 @@
+#include "trainer/replica.h"
+
+#include "core/vector/vector.h"
+
+namespace lockstep::trainer {
+
+models::Task task_of(const data::LoaderSpec& spec) {
+  return {.input = spec.input, .input_dtype = spec.input_dtype, .target = spec.target, .classes = spec.classes};
+}
+
+Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
+    : model_(models::models().create(options.model, options.model_settings)),
+      compute_(options.backend_options.compute),
+      seed_(options.seed) {
+  const models::OpSpec loss = models::losses().create(options.loss, options.loss_settings)->spec();
+  graph_ = models::build_graph(*model_, task_of(task), options.microbatch, &loss);
+  backend_ = models::make_backend(options.backend, options.backend_options);
+  executor_ = models::make_executor(graph_, *backend_, {.training = options.training});
+  store_ = std::make_unique<ParameterStore>(executor_->parameter_layout(), executor_->state_layout(), backend_->device());
+  models::initialise(graph_, seed_, *store_);
+  if (compute_ != Dtype::f32) working_ = make_array(device(), compute_, store_->values().count);
+}
+
+void Replica::refresh_working(FlatSpan values, Stream& stream) {
+  if (compute_ != Dtype::f32) vector::cast(values, working_.span, stream);
+}
+
+models::Pass Replica::pass(models::Mode mode, FlatSpan values) const {
+  models::Pass pass;
+  pass.mode = mode;
+  pass.values = values;
+  pass.working = compute_ == Dtype::f32 ? values : working_.span;
+  pass.gradients = store_->gradients();
+  pass.state = store_->state();
+  pass.seed = seed_;
+  return pass;
+}
+
+}  // namespace lockstep::trainer

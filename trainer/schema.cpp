@@ -1,0 +1,98 @@
+#include "trainer/schema.h"
+
+#include <vector>
+
+#include "comm/allreduce/schedule.h"
+#include "data/loader.h"
+#include "models/model.h"
+#include "trainer/metric/metric.h"
+#include "trainer/optim/optimizer.h"
+#include "trainer/rate_schedule.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+constexpr Setting kRun[] = {
+    {"seed", SettingType::integer, "1", "of everything random: initial weights, order, augmentation, dropout", "[0,inf)"},
+    {"log_every", SettingType::integer, "10", "steps between logged steps", "[1,inf)"},
+    {"deadline_s", SettingType::real, "300", "seconds any wait for a peer may take before the job ends", "(0,inf)"},
+};
+constexpr Setting kBatch[] = {
+    {"global", SettingType::integer, "0", "samples per step over all ranks; 0: per_rank * ranks", "[0,inf)"},
+    {"per_rank", SettingType::integer, "0", "samples per step and rank; 0: global / ranks", "[0,inf)"},
+    {"microbatch", SettingType::integer, "0", "samples of one forward and backward; 0: the whole batch of a rank", "[0,inf)"},
+};
+constexpr Setting kTrain[] = {
+    {"steps", SettingType::integer, "0", "optimizer updates; 0: as epochs says", "[0,inf)"},
+    {"epochs", SettingType::real, "0", "passes over the training data; 0: as steps says", "[0,inf)"},
+    {"precision", SettingType::text, "f32", "of activations and products; master weights are f32", "f32|bf16"},
+    {"reproducible", SettingType::boolean, "false", "the same bits at 1, 2, 4, 8 ranks and for any bucket size"},
+    {"clip_norm", SettingType::real, "0", "bound of the global gradient norm; 0: none", "[0,inf)"},
+    {"ema", SettingType::real, "0", "decay of the averaged weights that evaluation uses; 0: none", "[0,1)"},
+    {"on_nonfinite", SettingType::text, "stop", "when a gradient is not finite: stop all ranks, or skip the step", "stop|skip"},
+    {"max_skips", SettingType::integer, "10", "skipped steps after which training counts as diverged", "[0,inf)"},
+};
+constexpr Setting kEval[] = {
+    {"every_steps", SettingType::integer, "0", "steps between evaluations; 0: at the end only", "[0,inf)"},
+    {"split", SettingType::text, "test", "split that evaluation reads"},
+    {"microbatches", SettingType::integer, "0", "how many microbatches to evaluate; 0: the whole split", "[0,inf)"},
+};
+constexpr Setting kCheckpoint[] = {
+    {"every_steps", SettingType::integer, "0", "steps between checkpoints; 0: at the end and on a signal only", "[0,inf)"},
+    {"keep", SettingType::integer, "2", "newest checkpoints kept (the best one is kept besides)", "[1,inf)"},
+    {"best", SettingType::boolean, "true", "keep the weights of the best evaluation"},
+};
+constexpr Setting kInit[] = {
+    {"weights", SettingType::text, "", "file to start from: checkpoint, safetensors or HDF5 state dict"},
+};
+constexpr Setting kExchange[] = {
+    {"bucket_mib", SettingType::real, "25", "largest bucket in MiB of fp32 gradients", "(0,inf)"},
+    {"first_bucket_mib", SettingType::real, "1", "largest first bucket in MiB, small to start early", "(0,inf)"},
+    {"overlap", SettingType::boolean, "true", "send buckets while backward still runs"},
+};
+constexpr Setting kDeviceSettings[] = {
+    {"threads", SettingType::integer, "1", "library threads of a rank's compute stream", "[1,inf)"},
+};
+constexpr Setting kData[] = {
+    {"files", SettingType::texts, "[]", "HDF5 files or globs of the data set"},
+    {"split", SettingType::text, "train", "split that training reads"},
+};
+
+/// The trainer's own keys of section "data" and the loader's.
+std::span<const Setting> data_settings() {
+  static const std::vector<Setting> kAll = [] {
+    std::vector<Setting> all(std::begin(kData), std::end(kData));
+    all.insert(all.end(), data::loader_settings().begin(), data::loader_settings().end());
+    return all;
+  }();
+  return kAll;
+}
+
+KindSchema device_kind() {
+  return {"device",
+          "auto",
+          {{"auto", "a GPU when this build and machine have one, else the CPU", kDeviceSettings},
+           {"cpu", "oneDNN on the CPU", kDeviceSettings},
+           {"cuda", "an NVIDIA GPU", kDeviceSettings},
+           {"reference", "plain loops on the CPU: slow, the judge of the others", kDeviceSettings}}};
+}
+
+}  // namespace
+
+Schema config_schema() {
+  Schema schema;
+  schema.sections = {{"run", kRun},   {"batch", kBatch},           {"train", kTrain}, {"data", data_settings()},
+                     {"eval", kEval}, {"checkpoint", kCheckpoint}, {"init", kInit},   {"exchange", kExchange},
+                     {"rate", rate_settings()}};
+  schema.kinds = {models::models().schema(""),
+                  models::losses().schema("softmax_cross_entropy"),
+                  optimizers().schema("sgd"),
+                  rate_shapes().schema("constant"),
+                  metrics().schema("auto"),
+                  comm::schedules().schema(comm::default_schedule()),
+                  device_kind()};
+  return schema;
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,24 @@
+// Being asked to stop: SIGTERM, SIGINT and SIGUSR1 set a flag that the training loop reads between steps; all ranks then agree, finish the
+// step, save, and the program ends with exit code 75.
+#pragma once
+
+#include <string>
+
+namespace lockstep::trainer {
+
+/// Exit code of a run that stopped early and can be resumed (EX_TEMPFAIL of sysexits.h).
+inline constexpr int kStoppedExitCode = 75;
+
+/// Installs handlers while it lives; one at a time. A second SIGINT or SIGTERM ends the process at once.
+class SignalWatch {
+ public:
+  SignalWatch();
+  ~SignalWatch();
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+  [[nodiscard]] bool requested() const noexcept;
+  /// "SIGUSR1", or empty.
+  [[nodiscard]] std::string name() const;
+};
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,36 @@
+// A whole training run of one rank: builds the parts that the config names, runs the loop, evaluates, saves, and reports.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "comm/transport.h"
+#include "core/options.h"
+#include "trainer/run_log.h"
+
+namespace lockstep::trainer {
+
+struct TrainingOptions {
+  std::string run_directory;  ///< exists; the same on every rank
+  bool resume = false;
+};
+
+/// How a run ended, the same on every rank.
+struct Outcome {
+  int exit_code = 0;  ///< 0 done, 75 stopped early and resumable
+  RunEnd end;
+  float last_loss = 0;
+};
+
+/// Collective. Trains from the config's start or the newest checkpoint to its end. Throws Error; a diverged run throws Fault::diverged
+/// naming rank, slot and samples.
+[[nodiscard]] Outcome train(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options);
+
+/// What --dry-run prints: the plan of one rank without running it: nodes with FLOPs, parameters and bytes; memory; buckets; cost of the exchange.
+[[nodiscard]] std::string describe_plan(const Config& config, int ranks);
+
+/// "cpu" or "reference": what `device: auto` stands for in this build, and what other names mean. Throws Fault::device with the cure.
+[[nodiscard]] std::string backend_for(const Config& config);
+
+}  // namespace lockstep::trainer
