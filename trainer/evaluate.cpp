@@ -13,14 +13,19 @@ namespace {
 class Pass {
  public:
   Pass(Replica& replica, FlatSpan values, data::Loader& loader, Metric& metric, Stream& compute)
-      : replica_(replica), loader_(loader), metric_(metric), compute_(compute),
+      : replica_(replica),
+        loader_(loader),
+        metric_(metric),
+        compute_(compute),
         pass_(replica.pass(models::Mode::evaluate, values)) {
     const models::Graph& graph = replica_.graph();
     batch_.prediction_shape = graph.values()[static_cast<std::size_t>(graph.prediction())].shape;
     batch_.target_shape = graph.values()[static_cast<std::size_t>(graph.target())].shape;
     batch_.labels = loader_.spec().target_dtype == Dtype::i32;
-    losses_.resize(static_cast<std::size_t>(graph.values()[static_cast<std::size_t>(graph.loss())].shape.count()));
-    if (metric_.wants_prediction()) prediction_.resize(static_cast<std::size_t>(batch_.prediction_shape.count()));
+    losses_.resize(
+        static_cast<std::size_t>(graph.values()[static_cast<std::size_t>(graph.loss())].shape.count()));
+    if (metric_.wants_prediction())
+      prediction_.resize(static_cast<std::size_t>(batch_.prediction_shape.count()));
   }
 
   void run(std::int64_t microbatches, std::int64_t ignore_index) {
@@ -54,8 +59,9 @@ class Pass {
 
 }  // namespace
 
-Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset, const Options& data_settings,
-                    const EvaluationOptions& options, comm::Control& control, Stream& compute) {
+Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset,
+                    const Options& data_settings, const EvaluationOptions& options, comm::Control& control,
+                    Stream& compute) {
   const auto start = std::chrono::steady_clock::now();
   std::int64_t microbatches = (dataset.size() + options.microbatch - 1) / options.microbatch;
   if (options.microbatches > 0) microbatches = std::min(microbatches, options.microbatches);
@@ -85,7 +91,11 @@ std::string text(const Evaluation& evaluation) {
     char number[64];
     const bool share = name == "accuracy" || name == "top5" || name == "pixel_accuracy" || name == "iou";
     const bool whole = name == "correct" || name == "samples" || name == "tokens" || name == "elements";
-    std::snprintf(number, sizeof number, share ? "%.2f %%" : whole ? "%.0f" : "%.4f", share ? 100 * value : value);
+    std::snprintf(number, sizeof number,
+                  share   ? "%.2f %%"
+                  : whole ? "%.0f"
+                          : "%.4f",
+                  share ? 100 * value : value);
     line += (line.empty() ? "" : ", ") + name + " " + number;
   }
   return line;

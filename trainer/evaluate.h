@@ -1,5 +1,5 @@
-// Evaluation sharded over ranks and exact for any number of samples: each rank evaluates its share of the microbatches, sums are added over
-// ranks, and the padded rows of the last microbatch count nowhere.
+// Evaluation sharded over ranks and exact for any number of samples: each rank evaluates its share of the
+// microbatches, sums are added over ranks, and the padded rows of the last microbatch count nowhere.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +31,11 @@ struct EvaluationOptions {
   std::int64_t ignore_index = -100;
 };
 
-/// Collective. Evaluates `values` (master values laid out as the replica's) with the replica's executor; the replica must be between steps.
+/// Collective. Evaluates `values` (master values laid out as the replica's) with the replica's executor; the
+/// replica must be between steps.
 [[nodiscard]] Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset,
-                                  const Options& data_settings, const EvaluationOptions& options, comm::Control& control,
-                                  Stream& compute);
+                                  const Options& data_settings, const EvaluationOptions& options,
+                                  comm::Control& control, Stream& compute);
 
 /// "accuracy 92.61 %, top5 99.8 %, loss 0.214".
 [[nodiscard]] std::string text(const Evaluation& evaluation);

@@ -1,5 +1,5 @@
-// Top-1 and top-5 accuracy: the share of samples whose label has the largest, or one of the five largest, scores. A tie counts for the class with the
-// lower index, as argmax does.
+// Top-1 and top-5 accuracy: the share of samples whose label has the largest, or one of the five largest,
+// scores. A tie counts for the class with the lower index, as argmax does.
 #include <cstddef>
 
 #include "trainer/metric/rows.h"
@@ -15,7 +15,8 @@ class Accuracy final : public Metric {
     const std::int64_t classes = batch.prediction_shape[1];
     const auto* labels = static_cast<const std::int32_t*>(batch.target);
     for (std::int64_t row = 0; row < batch.rows; ++row) {
-      const auto scores = batch.prediction.subspan(static_cast<std::size_t>(row * classes), static_cast<std::size_t>(classes));
+      const auto scores = batch.prediction.subspan(static_cast<std::size_t>(row * classes),
+                                                   static_cast<std::size_t>(classes));
       const int above = ahead(scores, labels[row]);
       top1_ += above == 0 ? 1 : 0;
       top5_ += above < 5 ? 1 : 0;
@@ -25,7 +26,8 @@ class Accuracy final : public Metric {
   [[nodiscard]] std::vector<double> sums() const override {
     return {top1_, top5_, samples_, losses_.sum(), losses_.count()};
   }
-  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(std::span<const double> sums) const override {
+  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(
+      std::span<const double> sums) const override {
     return {{"accuracy", sums[0] / sums[2]},
             {"top5", sums[1] / sums[2]},
             {"correct", sums[0]},
@@ -53,7 +55,10 @@ class Accuracy final : public Metric {
 
 }  // namespace
 
-const Registry<Metric>::Row kAccuracy{"accuracy", "top-1 and top-5 accuracy of one label per sample", {},
-                                      [](const Options&) -> std::unique_ptr<Metric> { return std::make_unique<Accuracy>(); }};
+const Registry<Metric>::Row kAccuracy{
+    "accuracy",
+    "top-1 and top-5 accuracy of one label per sample",
+    {},
+    [](const Options&) -> std::unique_ptr<Metric> { return std::make_unique<Accuracy>(); }};
 
 }  // namespace lockstep::trainer

@@ -1,5 +1,6 @@
-// Mean intersection over union of per-pixel classes: IoU_c = |predicted c and labelled c| / |predicted c or labelled c| over the whole
-// split, averaged over the classes that occur (as in the climate segmentation of Kurth et al., SC 2018).
+// Mean intersection over union of per-pixel classes: IoU_c = |predicted c and labelled c| / |predicted c or
+// labelled c| over the whole split, averaged over the classes that occur (as in the climate segmentation of
+// Kurth et al., SC 2018).
 #include <cstddef>
 
 #include "trainer/metric/rows.h"
@@ -20,7 +21,8 @@ class Iou final : public Metric {
     for (std::int64_t row = 0; row < batch.rows; ++row) {
       for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
         const std::int32_t label = labels[row * pixels + pixel];
-        if (label != batch.ignore_index) count(static_cast<std::size_t>(label), argmax(batch, row * classes * pixels + pixel, pixels));
+        if (label != batch.ignore_index)
+          count(static_cast<std::size_t>(label), argmax(batch, row * classes * pixels + pixel, pixels));
       }
     }
   }
@@ -30,7 +32,8 @@ class Iou final : public Metric {
     all.insert(all.end(), either_.begin(), either_.end());
     return all;
   }
-  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(std::span<const double> sums) const override {
+  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(
+      std::span<const double> sums) const override {
     const std::size_t classes = (sums.size() - 4) / 2;
     double total = 0;
     double present = 0;
@@ -40,7 +43,9 @@ class Iou final : public Metric {
       total += sums[4 + c] / either;
       present += 1;
     }
-    return {{"iou", present > 0 ? total / present : 0}, {"pixel_accuracy", sums[2] / sums[3]}, {"loss", sums[0] / sums[1]}};
+    return {{"iou", present > 0 ? total / present : 0},
+            {"pixel_accuracy", sums[2] / sums[3]},
+            {"loss", sums[0] / sums[1]}};
   }
   [[nodiscard]] bool larger_is_better() const noexcept override { return true; }
 
@@ -74,7 +79,9 @@ class Iou final : public Metric {
 }  // namespace
 
 const Registry<Metric>::Row kIou{
-    "iou", "mean intersection over union of a label per pixel", {},
+    "iou",
+    "mean intersection over union of a label per pixel",
+    {},
     [](const Options&) -> std::unique_ptr<Metric> { return std::make_unique<Iou>(); }};
 
 }  // namespace lockstep::trainer

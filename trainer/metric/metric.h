@@ -1,5 +1,6 @@
-// What evaluation measures, exactly, over a split sharded over ranks: sums and counts per microbatch, added over ranks at the end, then
-// one number. Every metric sees only the rows that count, so a padded last microbatch changes nothing.
+// What evaluation measures, exactly, over a split sharded over ranks: sums and counts per microbatch, added
+// over ranks at the end, then one number. Every metric sees only the rows that count, so a padded last
+// microbatch changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ struct Evaluated {
   Shape prediction_shape;
   Shape target_shape;
   std::int64_t rows = 0;
-  bool labels = true;               ///< target holds i32 classes
-  std::int64_t ignore_index = -100; ///< label of rows that do not count
+  bool labels = true;                ///< target holds i32 classes
+  std::int64_t ignore_index = -100;  ///< label of rows that do not count
 };
 
 class Metric {
@@ -35,15 +36,16 @@ class Metric {
   /// The running sums, to be added over ranks element by element; finish() reads what came back.
   [[nodiscard]] virtual std::vector<double> sums() const = 0;
   /// Named results from the sums over all ranks; the first one is what "best" looks at.
-  [[nodiscard]] virtual std::vector<std::pair<std::string, double>> finish(std::span<const double> sums) const = 0;
+  [[nodiscard]] virtual std::vector<std::pair<std::string, double>> finish(
+      std::span<const double> sums) const = 0;
   /// Whether the first result is better when larger.
   [[nodiscard]] virtual bool larger_is_better() const noexcept = 0;
   /// False when losses suffice: then predictions are not copied to the host.
   [[nodiscard]] virtual bool wants_prediction() const noexcept { return true; }
 };
 
-/// accuracy, perplexity, rmse, iou; "auto" picks by what the data set offers: accuracy for one label per sample, perplexity for tokens,
-/// iou for a label per pixel, rmse for fields.
+/// accuracy, perplexity, rmse, iou; "auto" picks by what the data set offers: accuracy for one label per
+/// sample, perplexity for tokens, iou for a label per pixel, rmse for fields.
 [[nodiscard]] const Registry<Metric>& metrics();
 
 /// The name that "auto" stands for.

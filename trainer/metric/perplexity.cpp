@@ -11,7 +11,8 @@ class Perplexity final : public Metric {
  public:
   void add(const Evaluated& batch) override { losses_.add(batch); }
   [[nodiscard]] std::vector<double> sums() const override { return {losses_.sum(), losses_.count()}; }
-  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(std::span<const double> sums) const override {
+  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(
+      std::span<const double> sums) const override {
     const double loss = sums[0] / sums[1];
     return {{"loss", loss}, {"perplexity", std::exp(loss)}, {"tokens", sums[1]}};
   }
@@ -25,7 +26,9 @@ class Perplexity final : public Metric {
 }  // namespace
 
 const Registry<Metric>::Row kPerplexity{
-    "perplexity", "mean loss per token and its exponential", {},
+    "perplexity",
+    "mean loss per token and its exponential",
+    {},
     [](const Options&) -> std::unique_ptr<Metric> { return std::make_unique<Perplexity>(); }};
 
 }  // namespace lockstep::trainer

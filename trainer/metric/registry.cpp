@@ -7,7 +7,8 @@ void LossSums::add(const Evaluated& batch) {
   const auto per_sample = batch.losses.size() / static_cast<std::size_t>(batch.prediction_shape[0]);
   const auto rows = per_sample * static_cast<std::size_t>(batch.rows);
   // One label per loss row: rows labelled `ignore_index` carry no loss and do not count.
-  const bool labelled = batch.labels && batch.target_shape.count() == static_cast<std::int64_t>(batch.losses.size());
+  const bool labelled =
+      batch.labels && batch.target_shape.count() == static_cast<std::int64_t>(batch.losses.size());
   const auto* labels = labelled ? static_cast<const std::int32_t*>(batch.target) : nullptr;
   for (std::size_t row = 0; row < rows; ++row) {
     if (labels != nullptr && labels[row] == batch.ignore_index) continue;

@@ -1,5 +1,5 @@
-// Root mean square error over all elements of a field, in the units of the data: predictions and targets are normalised, so the error is
-// multiplied by `unit`, the deviation that normalisation divided by.
+// Root mean square error over all elements of a field, in the units of the data: predictions and targets are
+// normalised, so the error is multiplied by `unit`, the deviation that normalisation divided by.
 #include <cmath>
 #include <cstddef>
 
@@ -10,7 +10,8 @@ namespace lockstep::trainer {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"unit", SettingType::real, "1", "multiplies the error: the deviation that targets were divided by", "(0,inf)"},
+    {"unit", SettingType::real, "1", "multiplies the error: the deviation that targets were divided by",
+     "(0,inf)"},
 };
 
 class Rmse final : public Metric {
@@ -29,8 +30,10 @@ class Rmse final : public Metric {
   [[nodiscard]] std::vector<double> sums() const override {
     return {squares_, elements_, losses_.sum(), losses_.count()};
   }
-  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(std::span<const double> sums) const override {
-    return {{"rmse", unit_ * std::sqrt(sums[0] / sums[1])}, {"elements", sums[1]}, {"loss", sums[2] / sums[3]}};
+  [[nodiscard]] std::vector<std::pair<std::string, double>> finish(
+      std::span<const double> sums) const override {
+    return {
+        {"rmse", unit_ * std::sqrt(sums[0] / sums[1])}, {"elements", sums[1]}, {"loss", sums[2] / sums[3]}};
   }
   [[nodiscard]] bool larger_is_better() const noexcept override { return false; }
 
