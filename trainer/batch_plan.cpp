@@ -14,12 +14,13 @@ std::int64_t global_batch(const Options& batch, int ranks) {
   const std::int64_t global = batch.integer("global");
   const std::int64_t per_rank = batch.integer("per_rank");
   if (global == 0 && per_rank == 0) {
-    throw Error(Fault::config, "neither batch.global nor batch.per_rank is set", "set batch.global to the samples per step");
+    throw Error(Fault::config, "neither batch.global nor batch.per_rank is set",
+                "set batch.global to the samples per step");
   }
   if (global != 0 && per_rank != 0 && global != per_rank * ranks) {
     throw Error(Fault::config,
-                batch.where("global") + " is " + number(global) + " but " + batch.where("per_rank") + " times " +
-                    number(ranks) + " ranks is " + number(per_rank * ranks),
+                batch.where("global") + " is " + number(global) + " but " + batch.where("per_rank") +
+                    " times " + number(ranks) + " ranks is " + number(per_rank * ranks),
                 "set only one of the two");
   }
   return global != 0 ? global : per_rank * ranks;
@@ -28,35 +29,44 @@ std::int64_t global_batch(const Options& batch, int ranks) {
 std::int64_t microbatch_size(const Options& batch, const Options& train, std::int64_t global, int ranks) {
   const std::int64_t given = batch.integer("microbatch");
   if (given == 0 && train.boolean("reproducible")) {
-    throw Error(Fault::config, "reproducible mode needs batch.microbatch, or the microbatch would change with the number of ranks",
-                "set batch.microbatch to a divisor of the global batch, " + number(global));
+    throw Error(
+        Fault::config,
+        "reproducible mode needs batch.microbatch, or the microbatch would change with the number of ranks",
+        "set batch.microbatch to a divisor of the global batch, " + number(global));
   }
   if (given == 0 && global % ranks != 0) {
-    throw Error(Fault::config, "a global batch of " + number(global) + " does not divide by " + number(ranks) + " ranks",
-                "choose a multiple of " + number(ranks) + ", or set batch.microbatch so that ranks may take unequal numbers of them");
+    throw Error(Fault::config,
+                "a global batch of " + number(global) + " does not divide by " + number(ranks) + " ranks",
+                "choose a multiple of " + number(ranks) +
+                    ", or set batch.microbatch so that ranks may take unequal numbers of them");
   }
   const std::int64_t size = given != 0 ? given : global / ranks;
   if (size > 0 && global % size == 0) return size;
-  throw Error(Fault::config,
-              "a global batch of " + number(global) + " is not a whole number of microbatches of " + number(size),
-              "change batch.microbatch or batch.global so that one divides the other");
+  throw Error(
+      Fault::config,
+      "a global batch of " + number(global) + " is not a whole number of microbatches of " + number(size),
+      "change batch.microbatch or batch.global so that one divides the other");
 }
 
 }  // namespace
 
-BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples, int rank, int ranks) {
+BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples, int rank,
+                       int ranks) {
   BatchPlan plan;
   plan.global = global_batch(batch, ranks);
   plan.microbatch = microbatch_size(batch, train, plan.global, ranks);
   const std::int64_t microbatches = plan.global / plan.microbatch;
   if (microbatches < ranks) {
-    throw Error(Fault::config,
-                number(ranks) + " ranks share " + number(microbatches) + " microbatches a step: some would have no work",
-                "run at most " + number(microbatches) + " ranks, or lower batch.microbatch, or raise batch.global");
+    throw Error(
+        Fault::config,
+        number(ranks) + " ranks share " + number(microbatches) +
+            " microbatches a step: some would have no work",
+        "run at most " + number(microbatches) + " ranks, or lower batch.microbatch, or raise batch.global");
   }
   if (samples < plan.global) {
     throw Error(Fault::config,
-                "the training split has " + number(samples) + " samples, fewer than a global batch of " + number(plan.global),
+                "the training split has " + number(samples) + " samples, fewer than a global batch of " +
+                    number(plan.global),
                 "lower batch.global (or run fewer ranks with batch.per_rank)");
   }
   plan.shard = data::shard_of(rank, ranks, microbatches);
@@ -64,10 +74,13 @@ BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t 
   const std::int64_t steps = train.integer("steps");
   const double epochs = train.real("epochs");
   if ((steps > 0) == (epochs > 0)) {
-    throw Error(Fault::config, "train.steps is " + number(steps) + " and train.epochs is " + std::to_string(epochs),
+    throw Error(Fault::config,
+                "train.steps is " + number(steps) + " and train.epochs is " + std::to_string(epochs),
                 "set exactly one of the two above zero");
   }
-  plan.steps = steps > 0 ? steps : static_cast<std::int64_t>(std::llround(epochs * static_cast<double>(plan.steps_per_epoch)));
+  plan.steps =
+      steps > 0 ? steps
+                : static_cast<std::int64_t>(std::llround(epochs * static_cast<double>(plan.steps_per_epoch)));
   return plan;
 }
 

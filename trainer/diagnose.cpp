@@ -39,18 +39,20 @@ std::string examine(Replica& replica, const data::Microbatch& batch, FlatSpan st
   replica.executor().feed(batch.input, batch.target, compute);
   replica.executor().forward(pass, compute);
   replica.executor().add_loss(&loss, compute);
-  replica.executor().backward(pass, [](int) {}, compute);
+  replica.executor().backward(
+      pass, [](int) {}, compute);
   compute.synchronize();
   const std::string slot = first_bad_slot(replica.store());
   if (std::isfinite(loss) && slot.empty()) return {};
   return std::string(std::isfinite(loss) ? "the loss is finite" : "the loss is not finite") +
-         (slot.empty() ? "" : ", first bad gradient in slot '" + slot + "'") + ", samples " + sample_list(batch);
+         (slot.empty() ? "" : ", first bad gradient in slot '" + slot + "'") + ", samples " +
+         sample_list(batch);
 }
 
 }  // namespace
 
-std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const BatchPlan& plan, std::int64_t step,
-                               comm::Control& control, Stream& compute) {
+std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const BatchPlan& plan,
+                               std::int64_t step, comm::Control& control, Stream& compute) {
   const FlatArray statistics = make_array(replica.device(), Dtype::f32, replica.store().state().count);
   loader.seek(step);
   std::string mine;
@@ -60,7 +62,8 @@ std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const Bat
   std::string all;
   const std::vector<std::string> findings = control.gather(mine);
   for (std::size_t rank = 0; rank < findings.size(); ++rank) {
-    if (!findings[rank].empty()) all += (all.empty() ? "" : "; ") + ("rank " + std::to_string(rank)) + ": " + findings[rank];
+    if (!findings[rank].empty())
+      all += (all.empty() ? "" : "; ") + ("rank " + std::to_string(rank)) + ": " + findings[rank];
   }
   return all.empty() ? "every rank's own gradients are finite: their sum overflowed" : all;
 }

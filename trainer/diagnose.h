@@ -1,5 +1,5 @@
-// Finds out who made a step non-finite: repeats this rank's microbatches of the step one by one without an exchange and looks at losses and
-// gradients slot by slot.
+// Finds out who made a step non-finite: repeats this rank's microbatches of the step one by one without an
+// exchange and looks at losses and gradients slot by slot.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@
 
 namespace lockstep::trainer {
 
-/// Collective. The parameters must be those the step began with. Names rank, slot and samples, the same text on every rank. Leaves the loader behind
-/// the step and the gradients undefined.
-[[nodiscard]] std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const BatchPlan& plan, std::int64_t step,
-                                             comm::Control& control, Stream& compute);
+/// Collective. The parameters must be those the step began with. Names rank, slot and samples, the same text
+/// on every rank. Leaves the loader behind the step and the gradients undefined.
+[[nodiscard]] std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const BatchPlan& plan,
+                                             std::int64_t step, comm::Control& control, Stream& compute);
 
 }  // namespace lockstep::trainer

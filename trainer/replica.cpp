@@ -5,7 +5,8 @@
 namespace lockstep::trainer {
 
 models::Task task_of(const data::LoaderSpec& spec) {
-  return {.input = spec.input, .input_dtype = spec.input_dtype, .target = spec.target, .classes = spec.classes};
+  return {
+      .input = spec.input, .input_dtype = spec.input_dtype, .target = spec.target, .classes = spec.classes};
 }
 
 Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
@@ -16,7 +17,8 @@ Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
   graph_ = models::build_graph(*model_, task_of(task), options.microbatch, &loss);
   backend_ = models::make_backend(options.backend, options.backend_options);
   executor_ = models::make_executor(graph_, *backend_, {.training = options.training});
-  store_ = std::make_unique<ParameterStore>(executor_->parameter_layout(), executor_->state_layout(), backend_->device());
+  store_ = std::make_unique<ParameterStore>(executor_->parameter_layout(), executor_->state_layout(),
+                                            backend_->device());
   models::initialise(graph_, seed_, *store_);
   if (compute_ != Dtype::f32) working_ = make_array(device(), compute_, store_->values().count);
 }

@@ -1,5 +1,5 @@
-// One rank's copy of the model: graph, kernels, flat arrays, and the little that surrounds them (working copy in the compute dtype, averaged
-// weights). Knows nothing of other ranks.
+// One rank's copy of the model: graph, kernels, flat arrays, and the little that surrounds them (working copy
+// in the compute dtype, averaged weights). Knows nothing of other ranks.
 #pragma once
 
 #include <memory>
@@ -29,7 +29,8 @@ struct ReplicaOptions {
 
 class Replica {
  public:
-  /// Builds the model for what the loader feeds and initialises it from the seed. Throws Fault::config or Fault::device.
+  /// Builds the model for what the loader feeds and initialises it from the seed. Throws Fault::config or
+  /// Fault::device.
   Replica(const data::LoaderSpec& task, const ReplicaOptions& options);
 
   [[nodiscard]] const models::Model& model() const noexcept { return *model_; }

@@ -23,7 +23,8 @@ struct StepEngine::Flight {
 
 namespace {
 
-/// Numbers that travel behind the statistics of normalisation layers: the loss, and whether some rank was asked to stop.
+/// Numbers that travel behind the statistics of normalisation layers: the loss, and whether some rank was
+/// asked to stop.
 constexpr std::int64_t kTail = 2;
 constexpr std::int64_t kLoss = 0;
 constexpr std::int64_t kStop = 1;
@@ -95,7 +96,8 @@ void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bo
   update_state();
   update_average();
   replica_.refresh_working(replica_.store().values(), compute_);
-  const float* asked = static_cast<const float*>(statistics_.span.data) + statistics_.span.count - kTail + kStop;
+  const float* asked =
+      static_cast<const float*>(statistics_.span.data) + statistics_.span.count - kTail + kStop;
   compute_.host([this, scalars, record, asked] {
     StepResult& result = record->result;
     result.loss = scalars->loss;
@@ -141,7 +143,8 @@ void StepEngine::microbatch(std::int64_t j, data::Loader& loader, bool stop) {
   const auto slots = replica_.store().layout().slots();
   const auto ready = [&](int complete) {
     const bool whole = complete == static_cast<int>(slots.size());
-    const std::int64_t elements = whole ? pass.gradients.count : slots[static_cast<std::size_t>(complete)].offset;
+    const std::int64_t elements =
+        whole ? pass.gradients.count : slots[static_cast<std::size_t>(complete)].offset;
     if (gradient_tree_) gradient_tree_->complete(index, elements, compute_);
     if (last && (options_.overlap || whole)) exchange_->complete(complete, compute_.record());
   };
@@ -194,7 +197,8 @@ void StepEngine::update_average() {
     if (scalars->skip != 0) return;
     auto average = average_.span.as<float>();
     auto values = replica_.store().values().as<float>();
-    for (std::size_t i = 0; i < average.size(); ++i) average[i] = keep * average[i] + (1.0f - keep) * values[i];
+    for (std::size_t i = 0; i < average.size(); ++i)
+      average[i] = keep * average[i] + (1.0f - keep) * values[i];
   });
 }
 
@@ -204,7 +208,8 @@ StepResult StepEngine::collect() {
   flight.done.wait();
   if (!flight.record->finished) {
     compute_.synchronize();
-    throw Error(Fault::internal, "step " + std::to_string(flight.record->result.step) + " did not finish", "");
+    throw Error(Fault::internal, "step " + std::to_string(flight.record->result.step) + " did not finish",
+                "");
   }
   return flight.record->result;
 }

@@ -1,8 +1,10 @@
-// One optimizer step of a replica: its microbatches forward and backward, gradients summed over ranks while backward still runs, clipping,
-// the update. Everything is enqueued; results are read a step later, so the host never waits inside a step.
+// One optimizer step of a replica: its microbatches forward and backward, gradients summed over ranks while
+// backward still runs, clipping, the update. Everything is enqueued; results are read a step later, so the
+// host never waits inside a step.
 //
-// A step whose summed gradient is not finite updates nothing and leaves `skip` set, also for the steps already enqueued behind it, until
-// acknowledge(): the parameters stay as they were when it happened, and all ranks see it in the same step, because the sums are equal.
+// A step whose summed gradient is not finite updates nothing and leaves `skip` set, also for the steps
+// already enqueued behind it, until acknowledge(): the parameters stay as they were when it happened, and all
+// ranks see it in the same step, because the sums are equal.
 #pragma once
 
 #include <cstdint>
@@ -38,19 +40,19 @@ struct StepResult {
   float gradient_norm = 0;  ///< of the mean gradient, before clipping
   bool skipped = false;
   bool stop = false;  ///< some rank was asked to stop before this step: all ranks see it in the same step
-  std::int64_t wire_bytes = 0;       ///< sent by this rank
-  double exposed_comm_s = 0;         ///< the compute stream's wait for communication
+  std::int64_t wire_bytes = 0;  ///< sent by this rank
+  double exposed_comm_s = 0;    ///< the compute stream's wait for communication
 };
 
 class StepEngine {
  public:
   /// Collective. The referenced objects must outlive the engine.
-  StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives& collectives, const StepOptions& options,
-             Stream& compute);
+  StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives& collectives,
+             const StepOptions& options, Stream& compute);
   ~StepEngine();
 
-  /// Enqueues step number `step` at `rate`, taking its microbatches from the loader. Blocks only for data and for buffers in use.
-  /// `stop` tells the other ranks that this one was asked to stop.
+  /// Enqueues step number `step` at `rate`, taking its microbatches from the loader. Blocks only for data and
+  /// for buffers in use. `stop` tells the other ranks that this one was asked to stop.
   void enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop = false);
   /// Waits for the oldest unfinished step and returns what it did. Rethrows what failed.
   [[nodiscard]] StepResult collect();
@@ -80,10 +82,10 @@ class StepEngine {
   Stream& compute_;
   std::unique_ptr<comm::GradientExchange> exchange_;
   std::unique_ptr<comm::TreeAccumulator> gradient_tree_, statistics_tree_;
-  FlatArray statistics_;   ///< statistics of normalisation layers, then kTail numbers: loss, stop request
-  FlatArray scalars_;      ///< one StepScalars as bytes
-  FlatArray squares_;      ///< one double
-  FlatArray average_;      ///< averaged weights
+  FlatArray statistics_;  ///< statistics of normalisation layers, then kTail numbers: loss, stop request
+  FlatArray scalars_;     ///< one StepScalars as bytes
+  FlatArray squares_;     ///< one double
+  FlatArray average_;     ///< averaged weights
   std::vector<float> state_momentum_;  ///< per element of state: share of the new statistics
   std::deque<Event> feeds_;
   std::deque<Flight> flights_;
