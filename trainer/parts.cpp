@@ -12,7 +12,9 @@ namespace {
 
 constexpr double kBytesPerMib = 1024.0 * 1024.0;
 
-std::uint64_t seed_of(const Config& config) { return static_cast<std::uint64_t>(config.section("run").integer("seed")); }
+std::uint64_t seed_of(const Config& config) {
+  return static_cast<std::uint64_t>(config.section("run").integer("seed"));
+}
 
 bool built(std::string_view backend) {
   const auto names = models::backend_names();
@@ -31,7 +33,8 @@ std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::str
   const Options settings = config.section("data");
   const std::vector<std::string> files = settings.texts("files");
   if (files.empty()) {
-    throw Error(Fault::config, "data.files is empty", "name the HDF5 file of the data set; `lockstep data` makes one");
+    throw Error(Fault::config, "data.files is empty",
+                "name the HDF5 file of the data set; `lockstep data` makes one");
   }
   return data::open_hdf5(files, split.empty() ? settings.text("split") : split);
 }
@@ -42,8 +45,9 @@ BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, 
 
 std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset,
                                                    const BatchPlan& plan) {
-  return data::make_loader(dataset, config.section("data"),
-                           {.seed = seed_of(config), .microbatch = plan.microbatch, .shard = plan.shard, .train = true});
+  return data::make_loader(
+      dataset, config.section("data"),
+      {.seed = seed_of(config), .microbatch = plan.microbatch, .shard = plan.shard, .train = true});
 }
 
 ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training) {
@@ -72,7 +76,8 @@ StepOptions step_options(const Config& config, const BatchPlan& plan) {
   options.clip_norm = train.real("clip_norm");
   options.ema = train.real("ema");
   options.exchange.bucket_bytes = static_cast<std::int64_t>(exchange.real("bucket_mib") * kBytesPerMib);
-  options.exchange.first_bucket_bytes = static_cast<std::int64_t>(exchange.real("first_bucket_mib") * kBytesPerMib);
+  options.exchange.first_bucket_bytes =
+      static_cast<std::int64_t>(exchange.real("first_bucket_mib") * kBytesPerMib);
   return options;
 }
 
@@ -90,18 +95,22 @@ EvaluationOptions evaluation_options(const Config& config, std::int64_t microbat
 }
 
 std::unique_ptr<Stream> compute_stream(const Config& config, Device device) {
-  return make_stream(device, {.name = "compute", .threads = static_cast<int>(config.part("device").integer("threads"))});
+  return make_stream(
+      device, {.name = "compute", .threads = static_cast<int>(config.part("device").integer("threads"))});
 }
 
 void check_reproducible(const Config& config) {
   if (!config.section("train").boolean("reproducible")) return;
   const std::string schedule = config.part_name("allreduce");
   if (!comm::schedules().create(schedule, config.part("allreduce"))->layout_invariant()) {
-    throw Error(Fault::config, "reproducible mode cannot use allreduce.name '" + schedule + "': its bits depend on ranks or buckets",
-                "use allreduce.name halving_doubling or recursive_doubling");
+    throw Error(
+        Fault::config,
+        "reproducible mode cannot use allreduce.name '" + schedule + "': its bits depend on ranks or buckets",
+        "use allreduce.name halving_doubling or recursive_doubling");
   }
   if (config.part("device").integer("threads") != 1) {
-    throw Error(Fault::config, "reproducible mode needs one thread per rank: the number of threads changes the bits of sums",
+    throw Error(Fault::config,
+                "reproducible mode needs one thread per rank: the number of threads changes the bits of sums",
                 "set device." + config.part_name("device") + ".threads to 1");
   }
 }

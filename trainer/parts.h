@@ -1,4 +1,5 @@
-// The parts of a run, made from the config in the order in which they depend on each other. Shared by training, evaluation and the plan that --dry-run prints.
+// The parts of a run, made from the config in the order in which they depend on each other. Shared by
+// training, evaluation and the plan that --dry-run prints.
 #pragma once
 
 #include <memory>
@@ -16,10 +17,13 @@
 namespace lockstep::trainer {
 
 /// Opens the split that section "data" names (or `split` when not empty).
-[[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::string& split = {});
+[[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const Config& config,
+                                                          const std::string& split = {});
 
 /// The training loader of a shard.
-[[nodiscard]] std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset, const BatchPlan& plan);
+[[nodiscard]] std::unique_ptr<data::Loader> open_training_loader(const Config& config,
+                                                                 const data::Dataset& dataset,
+                                                                 const BatchPlan& plan);
 
 [[nodiscard]] BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks);
 

@@ -1,4 +1,5 @@
-// What a run tells: lines on the terminal (rank 0), metrics.jsonl, summary.json and the resolved config in the run directory.
+// What a run tells: lines on the terminal (rank 0), metrics.jsonl, summary.json and the resolved config in
+// the run directory.
 #pragma once
 
 #include <cstdint>
@@ -61,14 +62,15 @@ class RunLog {
   virtual void finish(const RunEnd& end) = 0;
 };
 
-/// Rank 0 of a run; `log_every` steps between lines. `directory` exists. A resumed run appends to metrics.jsonl after dropping
-/// lines of steps that will be repeated.
+/// Rank 0 of a run; `log_every` steps between lines. `directory` exists. A resumed run appends to
+/// metrics.jsonl after dropping lines of steps that will be repeated.
 [[nodiscard]] std::unique_ptr<RunLog> make_run_log(const std::string& directory, std::int64_t log_every);
 /// Every other rank: says nothing.
 [[nodiscard]] std::unique_ptr<RunLog> make_silent_log();
 
-/// Makes the run directory (and parents) and writes config.yaml into it. Empty `wanted`: runs/<name>-<number>, the first number that is
-/// free. Throws Fault::config when it cannot be written, or when it holds another run and `resume` is false.
+/// Makes the run directory (and parents) and writes config.yaml into it. Empty `wanted`:
+/// runs/<name>-<number>, the first number that is free. Throws Fault::config when it cannot be written, or
+/// when it holds another run and `resume` is false.
 [[nodiscard]] std::string make_run_directory(const std::string& wanted, const std::string& name, bool resume,
                                              const std::string& resolved_config);
 

@@ -14,32 +14,41 @@ namespace lockstep::trainer {
 namespace {
 
 constexpr Setting kRun[] = {
-    {"seed", SettingType::integer, "1", "of everything random: initial weights, order, augmentation, dropout", "[0,inf)"},
+    {"seed", SettingType::integer, "1", "of everything random: initial weights, order, augmentation, dropout",
+     "[0,inf)"},
     {"log_every", SettingType::integer, "10", "steps between logged steps", "[1,inf)"},
-    {"deadline_s", SettingType::real, "300", "seconds any wait for a peer may take before the job ends", "(0,inf)"},
+    {"deadline_s", SettingType::real, "300", "seconds any wait for a peer may take before the job ends",
+     "(0,inf)"},
 };
 constexpr Setting kBatch[] = {
     {"global", SettingType::integer, "0", "samples per step over all ranks; 0: per_rank * ranks", "[0,inf)"},
     {"per_rank", SettingType::integer, "0", "samples per step and rank; 0: global / ranks", "[0,inf)"},
-    {"microbatch", SettingType::integer, "0", "samples of one forward and backward; 0: the whole batch of a rank", "[0,inf)"},
+    {"microbatch", SettingType::integer, "0",
+     "samples of one forward and backward; 0: the whole batch of a rank", "[0,inf)"},
 };
 constexpr Setting kTrain[] = {
     {"steps", SettingType::integer, "0", "optimizer updates; 0: as epochs says", "[0,inf)"},
     {"epochs", SettingType::real, "0", "passes over the training data; 0: as steps says", "[0,inf)"},
-    {"precision", SettingType::text, "f32", "of activations and products; master weights are f32", "f32|bf16"},
-    {"reproducible", SettingType::boolean, "false", "the same bits at 1, 2, 4, 8 ranks and for any bucket size"},
+    {"precision", SettingType::text, "f32", "of activations and products; master weights are f32",
+     "f32|bf16"},
+    {"reproducible", SettingType::boolean, "false",
+     "the same bits at 1, 2, 4, 8 ranks and for any bucket size"},
     {"clip_norm", SettingType::real, "0", "bound of the global gradient norm; 0: none", "[0,inf)"},
     {"ema", SettingType::real, "0", "decay of the averaged weights that evaluation uses; 0: none", "[0,1)"},
-    {"on_nonfinite", SettingType::text, "stop", "when a gradient is not finite: stop all ranks, or skip the step", "stop|skip"},
-    {"max_skips", SettingType::integer, "10", "skipped steps after which training counts as diverged", "[0,inf)"},
+    {"on_nonfinite", SettingType::text, "stop",
+     "when a gradient is not finite: stop all ranks, or skip the step", "stop|skip"},
+    {"max_skips", SettingType::integer, "10", "skipped steps after which training counts as diverged",
+     "[0,inf)"},
 };
 constexpr Setting kEval[] = {
     {"every_steps", SettingType::integer, "0", "steps between evaluations; 0: at the end only", "[0,inf)"},
     {"split", SettingType::text, "test", "split that evaluation reads"},
-    {"microbatches", SettingType::integer, "0", "how many microbatches to evaluate; 0: the whole split", "[0,inf)"},
+    {"microbatches", SettingType::integer, "0", "how many microbatches to evaluate; 0: the whole split",
+     "[0,inf)"},
 };
 constexpr Setting kCheckpoint[] = {
-    {"every_steps", SettingType::integer, "0", "steps between checkpoints; 0: at the end and on a signal only", "[0,inf)"},
+    {"every_steps", SettingType::integer, "0",
+     "steps between checkpoints; 0: at the end and on a signal only", "[0,inf)"},
     {"keep", SettingType::integer, "2", "newest checkpoints kept (the best one is kept besides)", "[1,inf)"},
     {"best", SettingType::boolean, "true", "keep the weights of the best evaluation"},
 };
@@ -48,7 +57,8 @@ constexpr Setting kInit[] = {
 };
 constexpr Setting kExchange[] = {
     {"bucket_mib", SettingType::real, "25", "largest bucket in MiB of fp32 gradients", "(0,inf)"},
-    {"first_bucket_mib", SettingType::real, "1", "largest first bucket in MiB, small to start early", "(0,inf)"},
+    {"first_bucket_mib", SettingType::real, "1", "largest first bucket in MiB, small to start early",
+     "(0,inf)"},
     {"overlap", SettingType::boolean, "true", "send buckets while backward still runs"},
 };
 constexpr Setting kDeviceSettings[] = {
@@ -82,8 +92,14 @@ KindSchema device_kind() {
 
 Schema config_schema() {
   Schema schema;
-  schema.sections = {{"run", kRun},   {"batch", kBatch},           {"train", kTrain}, {"data", data_settings()},
-                     {"eval", kEval}, {"checkpoint", kCheckpoint}, {"init", kInit},   {"exchange", kExchange},
+  schema.sections = {{"run", kRun},
+                     {"batch", kBatch},
+                     {"train", kTrain},
+                     {"data", data_settings()},
+                     {"eval", kEval},
+                     {"checkpoint", kCheckpoint},
+                     {"init", kInit},
+                     {"exchange", kExchange},
                      {"rate", rate_settings()}};
   schema.kinds = {models::models().schema(""),
                   models::losses().schema("softmax_cross_entropy"),

@@ -42,10 +42,14 @@ bool SignalWatch::requested() const noexcept { return received != 0; }
 
 std::string SignalWatch::name() const {
   switch (received) {
-    case SIGTERM: return "SIGTERM";
-    case SIGINT: return "SIGINT";
-    case SIGUSR1: return "SIGUSR1";
-    default: return {};
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    case SIGUSR1:
+      return "SIGUSR1";
+    default:
+      return {};
   }
 }
 

@@ -1,5 +1,5 @@
-// Being asked to stop: SIGTERM, SIGINT and SIGUSR1 set a flag that the training loop reads between steps; all ranks then agree, finish the
-// step, save, and the program ends with exit code 75.
+// Being asked to stop: SIGTERM, SIGINT and SIGUSR1 set a flag that the training loop reads between steps; all
+// ranks then agree, finish the step, save, and the program ends with exit code 75.
 #pragma once
 
 #include <string>

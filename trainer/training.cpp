@@ -19,14 +19,17 @@ namespace lockstep::trainer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// How many steps may be on their way: one runs while the host prepares the next.
 constexpr int kInFlight = 2;
 
 std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world) {
-  return comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
-                                comm::schedules().create(config.part_name("allreduce"), config.part("allreduce")));
+  return comm::make_collectives(
+      world.transport(config.section("run").real("deadline_s")),
+      comm::schedules().create(config.part_name("allreduce"), config.part("allreduce")));
 }
 
 class Training {
@@ -44,12 +47,14 @@ class Training {
         batch_norm_sum_(collectives_->duplicate()),
         replica_(loader_->spec(), options_with_sum()),
         compute_(compute_stream(config, replica_.device())),
-        rate_(config.section("rate"), rate_shapes().create(config.part_name("rate_shape"), config.part("rate_shape")), plan_.global,
+        rate_(config.section("rate"),
+              rate_shapes().create(config.part_name("rate_shape"), config.part("rate_shape")), plan_.global,
               plan_.steps) {
     load_initial_weights();
-    optimizer_ = optimizers().create(config.part_name("optimizer"), config.part("optimizer"), replica_.store().layout(),
-                                     replica_.device());
-    engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, step_options(config, plan_), *compute_);
+    optimizer_ = optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
+                                     replica_.store().layout(), replica_.device());
+    engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, step_options(config, plan_),
+                                           *compute_);
   }
 
   Outcome run();
@@ -58,7 +63,9 @@ class Training {
   ReplicaOptions options_with_sum() {
     ReplicaOptions options = replica_options(config_, plan_.microbatch, true);
     options.backend_options.ranks = world_.size();
-    options.backend_options.sum = [this](FlatSpan data, Stream& stream) { batch_norm_sum_->sum(data, stream); };
+    options.backend_options.sum = [this](FlatSpan data, Stream& stream) {
+      batch_norm_sum_->sum(data, stream);
+    };
     return options;
   }
   void load_initial_weights();
@@ -120,7 +127,9 @@ void Training::resume() {
   }
   const std::string expected = hash_text(config_.fingerprint());
   if (found->fingerprint != expected) {
-    log_.note("the configuration differs from the one that wrote the checkpoint: the run goes on under the new one");
+    log_.note(
+        "the configuration differs from the one that wrote the checkpoint: the run goes on under the new "
+        "one");
   }
   const StateReader shared(found->shared);
   engine_->load(shared);
@@ -140,8 +149,9 @@ void Training::check_replicas_agree() {
   for (std::size_t rank = 0; rank < hashes.size(); ++rank) {
     if (hashes[rank] == hashes[0]) continue;
     throw Error(Fault::communication,
-                "rank " + std::to_string(rank) + " holds other parameters (" + hash_text(static_cast<std::uint64_t>(hashes[rank])) +
-                    ") than rank 0 (" + hash_text(static_cast<std::uint64_t>(hashes[0])) + ") at step " + std::to_string(done_),
+                "rank " + std::to_string(rank) + " holds other parameters (" +
+                    hash_text(static_cast<std::uint64_t>(hashes[rank])) + ") than rank 0 (" +
+                    hash_text(static_cast<std::uint64_t>(hashes[0])) + ") at step " + std::to_string(done_),
                 "all ranks must run the same program on the same kind of processor and read the same files");
   }
 }
@@ -197,7 +207,8 @@ void Training::finish_step() {
   const StepResult result = engine_->collect();
   if (result.stop && !stop_) {
     stop_ = true;
-    log_.note("asked to stop" + (signals_.name().empty() ? "" : " by " + signals_.name()) + ": finishing the step and saving");
+    log_.note("asked to stop" + (signals_.name().empty() ? "" : " by " + signals_.name()) +
+              ": finishing the step and saving");
   }
   if (result.skipped) {
     handle_nonfinite(result);
@@ -218,9 +229,10 @@ void Training::handle_nonfinite(const StepResult& result) {
   const bool stop = config_.section("train").text("on_nonfinite") == "stop";
   ++skips_;
   if (stop || skips_ > config_.section("train").integer("max_skips")) {
-    throw Error(Fault::diverged, "step " + std::to_string(result.step) + " is not finite: " + culprit,
-                stop ? "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"
-                     : "more than train.max_skips steps were skipped: lower the learning rate or clip gradients");
+    throw Error(
+        Fault::diverged, "step " + std::to_string(result.step) + " is not finite: " + culprit,
+        stop ? "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"
+             : "more than train.max_skips steps were skipped: lower the learning rate or clip gradients");
   }
   log_.note("skipped step " + std::to_string(result.step) + ": " + culprit);
   engine_->acknowledge();
@@ -231,8 +243,9 @@ void Training::handle_nonfinite(const StepResult& result) {
 
 void Training::evaluate_now() {
   if (!eval_set_) eval_set_ = open_dataset(config_, config_.section("eval").text("split"));
-  const Evaluation evaluation = evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
-                                         evaluation_options(config_, plan_.microbatch), control_, *compute_);
+  const Evaluation evaluation =
+      evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
+               evaluation_options(config_, plan_.microbatch), control_, *compute_);
   const double value = evaluation.values.front().second;
   const bool best = !best_ || (evaluation.larger_is_better ? value > *best_ : value < *best_);
   if (best) {

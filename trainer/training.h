@@ -1,4 +1,5 @@
-// A whole training run of one rank: builds the parts that the config names, runs the loop, evaluates, saves, and reports.
+// A whole training run of one rank: builds the parts that the config names, runs the loop, evaluates, saves,
+// and reports.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +24,17 @@ struct Outcome {
   float last_loss = 0;
 };
 
-/// Collective. Trains from the config's start or the newest checkpoint to its end. Throws Error; a diverged run throws Fault::diverged
-/// naming rank, slot and samples.
-[[nodiscard]] Outcome train(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options);
+/// Collective. Trains from the config's start or the newest checkpoint to its end. Throws Error; a diverged
+/// run throws Fault::diverged naming rank, slot and samples.
+[[nodiscard]] Outcome train(const Config& config, comm::World& world, RunLog& log,
+                            const TrainingOptions& options);
 
-/// What --dry-run prints: the plan of one rank without running it: nodes with FLOPs, parameters and bytes; memory; buckets; cost of the exchange.
+/// What --dry-run prints: the plan of one rank without running it: nodes with FLOPs, parameters and bytes;
+/// memory; buckets; cost of the exchange.
 [[nodiscard]] std::string describe_plan(const Config& config, int ranks);
 
-/// "cpu" or "reference": what `device: auto` stands for in this build, and what other names mean. Throws Fault::device with the cure.
+/// "cpu" or "reference": what `device: auto` stands for in this build, and what other names mean. Throws
+/// Fault::device with the cure.
 [[nodiscard]] std::string backend_for(const Config& config);
 
 }  // namespace lockstep::trainer
