@@ -27,12 +27,15 @@ class Model {
   /// with the cure.
   virtual void build(GraphBuilder& builder, const Task& task) const = 0;
   /// Pairs (our slot name, name in the ecosystem's files) where they differ, and whether that file stores the
-  /// transpose (GPT-2's Conv1D): used by import and export.
+  /// transpose (GPT-2's Conv1D): used by import and export. A slot may have several: export writes the first,
+  /// import takes whichever is there (all that are must be equal: tied weights stored twice).
   struct ForeignName {
     std::string ours, theirs;
     bool transposed = false;
   };
   [[nodiscard]] virtual std::vector<ForeignName> foreign_names() const { return {}; }
+  /// Endings of names in such files that hold no weights (constant masks): import passes over them.
+  [[nodiscard]] virtual std::vector<std::string> ignored_endings() const { return {}; }
 };
 
 [[nodiscard]] const Registry<Model>& models();
@@ -44,7 +47,8 @@ struct LossChoice {
 };
 [[nodiscard]] const Registry<LossChoice>& losses();
 
-/// The whole graph: model, then loss.
+/// The whole graph: model, then loss (null: none, for inference). Throws Fault::config when the loss or the
+/// model's output does not fit the task's targets.
 [[nodiscard]] Graph build_graph(const Model& model, const Task& task, std::int64_t microbatch,
                                 const OpSpec* loss);
 

@@ -67,8 +67,8 @@ inline constexpr float kIgnoredRow = -1.0f;
 struct Bindings {
   std::vector<void*> inputs;
   void* output = nullptr;
-  /// Null for a loss. Backward may overwrite it: nobody reads it afterwards, and only an in_place() kernel
-  /// may find it at the same address as the gradient of input 0.
+  /// Null for a loss. Backward may overwrite it: nobody reads it afterwards. It has the address of an input
+  /// gradient only where gradient_in_place() allows that.
   void* output_gradient = nullptr;
   struct InputGradient {
     void* data = nullptr;
