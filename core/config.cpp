@@ -1,3 +1,4 @@
+// A config: the keys given by file and --set, checked against the schema, and the scopes that read them.
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -51,6 +52,7 @@ void apply_file(const std::vector<YamlLeaf>& leaves, const KnownKeys& known, Giv
                   "keep one of the two");
     }
     known.check(key, place->second);
+    if (leaf.comment == kDefaultOrigin) place->second.origin = kDefaultOrigin;
   }
 }
 
@@ -113,7 +115,7 @@ Config Config::parse(const std::string& yaml, const std::string& origin,
   config.require_all(origin);
   for (const auto& [key, given] : config.given_) {
     const KnownKey& meaning = known.at(key);
-    if (meaning.row == nullptr) continue;
+    if (meaning.row == nullptr || given.origin == kDefaultOrigin) continue;
     const std::string selected = config.part_name(meaning.kind->kind);
     if (selected == meaning.row->name) continue;
     config.notes_.push_back(given.origin + ": '" + key + "' has no effect: the " + meaning.kind->kind +
@@ -166,7 +168,7 @@ std::vector<Config::Line> Config::in_force() const {
     const std::string key = scope + "." + std::string(setting.key);
     const auto found = given_.find(key);
     lines.push_back({key, setting.type,
-                     found == given_.end() ? Given{fallback_text(setting), "default"} : found->second});
+                     found == given_.end() ? Given{fallback_text(setting), kDefaultOrigin} : found->second});
   };
   for (const SectionSchema& section : schema_.sections) {
     for (const Setting& setting : section.settings) add(section.path, setting);

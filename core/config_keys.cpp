@@ -18,6 +18,16 @@ std::vector<std::string> names_of(const KindSchema& kind) {
   return names;
 }
 
+/// A fallback must fit its own row, or the resolved config would not parse back.
+void check_fallback(const Setting& setting, const std::string& key) {
+  if (setting.fallback == nullptr) return;
+  try {
+    check_value(setting, {fallback_text(setting), "the settings table"}, key);
+  } catch (const Error& error) {
+    throw Error(Fault::internal, error.what(), "the fallback of a setting must be one of its choices");
+  }
+}
+
 }  // namespace
 
 KnownKeys::KnownKeys(const Schema& schema) {
@@ -38,6 +48,7 @@ KnownKeys::KnownKeys(const Schema& schema) {
 }
 
 void KnownKeys::add(const std::string& key, KnownKey known) {
+  if (known.setting != nullptr) check_fallback(*known.setting, key);
   if (!keys_.emplace(key, known).second) throw Error(Fault::internal, "key '" + key + "' is declared twice");
   for (std::string scope = parent_of(key); !scope.empty(); scope = parent_of(scope)) scopes_.insert(scope);
 }

@@ -91,7 +91,7 @@ bool Options::given(std::string_view key) const {
   if (setting == nullptr) throw Error(Fault::internal, "'" + where(key) + "' is not declared");
   const auto found = given_.find(key);
   if (found == given_.end()) return false;
-  if (setting->fallback == nullptr) return true;
+  if (setting->fallback == nullptr || found->second.origin != kDefaultOrigin) return true;
   return canonical_text(setting->type, found->second.value) !=
          canonical_text(setting->type, fallback_text(*setting));
 }

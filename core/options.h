@@ -56,8 +56,8 @@ class Options {
   [[nodiscard]] std::vector<double> reals(std::string_view key) const;
   [[nodiscard]] std::vector<std::string> texts(std::string_view key) const;
 
-  /// True when the value in force is not the fallback (or there is none), so that a saved, resolved config
-  /// behaves like the one it came from.
+  /// True when the user gave the key, also with the value of the fallback. A saved, resolved config remembers
+  /// what nobody gave by its `# default` comments.
   [[nodiscard]] bool given(std::string_view key) const;
   /// "optimizer.sgd.momentum (quickstart.yaml:12)": how to name a key in an error.
   [[nodiscard]] std::string where(std::string_view key) const;

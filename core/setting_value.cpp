@@ -81,92 +81,6 @@ std::optional<std::vector<T>> read_list(std::string_view text, ScalarReader<T> r
   return values;
 }
 
-bool has_type(SettingType type, std::string_view text) {
-  switch (type) {
-    case SettingType::boolean:
-      return read_boolean(text).has_value();
-    case SettingType::integer:
-      return read_integer(text).has_value();
-    case SettingType::real:
-      return read_real(text).has_value();
-    case SettingType::text:
-      return read_text(text).has_value();
-    case SettingType::integers:
-      return read_integers(text).has_value();
-    case SettingType::reals:
-      return read_reals(text).has_value();
-    case SettingType::texts:
-      return read_texts(text).has_value();
-  }
-  return false;
-}
-
-bool is_list(SettingType type) {
-  return type == SettingType::integers || type == SettingType::reals || type == SettingType::texts;
-}
-
-bool is_text(SettingType type) { return type == SettingType::text || type == SettingType::texts; }
-
-std::vector<std::string> split(std::string_view list, char separator) {
-  std::vector<std::string> parts(1);
-  for (const char c : list) {
-    if (c == separator) {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
-
-/// One end of "[0,inf)"; an empty or infinite bound is no bound.
-double bound(const std::string& text, double unbounded, const Setting& setting) {
-  if (text.empty() || text == "inf" || text == "-inf") return unbounded;
-  const auto value = number<double>(text);
-  if (!value) {
-    throw Error(Fault::internal, "the range '" + std::string(setting.choices) + "' of '" +
-                                     std::string(setting.key) + "' is malformed");
-  }
-  return *value;
-}
-
-bool in_range(const Setting& setting, double value) {
-  const std::string_view range = setting.choices;
-  const std::vector<std::string> ends = split(range.substr(1, range.size() - 2), ',');
-  const double infinity = std::numeric_limits<double>::infinity();
-  const double low = bound(ends.front(), -infinity, setting);
-  const double high = bound(ends.back(), infinity, setting);
-  const bool above = range.front() == '(' ? value > low : value >= low;
-  return above && (range.back() == ')' ? value < high : value <= high);
-}
-
-/// The elements that have to be among the choices, as text.
-std::vector<YamlScalar> elements(std::string_view text) { return parse_yaml_value(text).items; }
-
-void check_numbers(const Setting& setting, const Given& given, const std::string& full_key) {
-  for (const YamlScalar& item : elements(given.value)) {
-    if (in_range(setting, *as_real(item))) continue;
-    throw Error(Fault::config,
-                given.origin + ": '" + full_key + "' must be in " + std::string(setting.choices) + ", not " +
-                    item.text,
-                std::string(setting.meaning));
-  }
-}
-
-void check_words(const Setting& setting, const Given& given, const std::string& full_key) {
-  const std::vector<std::string> choices = split(setting.choices, '|');
-  for (const YamlScalar& item : elements(given.value)) {
-    bool found = false;
-    for (const std::string& choice : choices) found = found || choice == item.text;
-    if (found) continue;
-    const std::string near = nearest(item.text, choices);
-    throw Error(Fault::config,
-                given.origin + ": '" + full_key + "' must be one of " + std::string(setting.choices) +
-                    ", not '" + item.text + "'",
-                near.empty() ? std::string(setting.meaning) : "did you mean '" + near + "'?");
-  }
-}
-
 /// Canonical text of one scalar; the type has been checked.
 std::string canonical_scalar(SettingType type, const YamlScalar& scalar) {
   switch (type) {
@@ -204,23 +118,8 @@ std::optional<std::vector<std::string>> read_texts(std::string_view text) {
   return read_list<std::string>(text, as_text);
 }
 
-void check_value(const Setting& setting, const Given& given, const std::string& full_key) {
-  if (!has_type(setting.type, given.value)) {
-    const std::string example = is_list(setting.type)
-                                    ? "write a list: " + std::string(setting.key) + ": [..., ...]"
-                                    : std::string(setting.meaning);
-    throw Error(
-        Fault::config,
-        given.origin + ": '" + full_key + "' takes " + type_words(setting.type) + ", not " + given.value,
-        example);
-  }
-  if (setting.choices.empty()) return;
-  const bool range = setting.choices.front() == '[' || setting.choices.front() == '(';
-  if (range && !is_text(setting.type)) {
-    check_numbers(setting, given, full_key);
-  } else {
-    check_words(setting, given, full_key);
-  }
+bool is_list(SettingType type) {
+  return type == SettingType::integers || type == SettingType::reals || type == SettingType::texts;
 }
 
 std::string fallback_text(const Setting& setting) {

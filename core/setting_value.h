@@ -12,6 +12,10 @@
 
 namespace lockstep {
 
+/// Origin of a value that nobody gave; a resolved config says so in a comment, and reading it back finds that
+/// comment.
+inline constexpr const char* kDefaultOrigin = "default";
+
 /// Each reads YAML text of that type; nothing when the text is of another type.
 [[nodiscard]] std::optional<bool> read_boolean(std::string_view text);
 [[nodiscard]] std::optional<std::int64_t> read_integer(std::string_view text);
@@ -31,6 +35,8 @@ void check_value(const Setting& setting, const Given& given, const std::string& 
 /// Equal values of a type have equal canonical texts: "0.10" and "1e-1" agree.
 [[nodiscard]] std::string canonical_text(SettingType type, std::string_view text);
 
+/// True for integers, reals and texts.
+[[nodiscard]] bool is_list(SettingType type);
 /// "a whole number", "a list of texts", ...
 [[nodiscard]] std::string type_words(SettingType type);
 

@@ -15,12 +15,19 @@ constexpr int kDeepest = 16;
 
 constexpr const char* kSyntaxHint = "see docs/architecture.md for what a config looks like";
 
-/// Where a document comes from: with lines for files, without for --set.
+/// Where a document comes from: with its lines for files, without for --set.
 struct Source {
   std::string origin;
-  bool lines = true;
+  std::vector<std::string> lines = {};
+
   [[nodiscard]] std::string at(const YAML::Mark& mark) const {
-    return lines && !mark.is_null() ? origin + ":" + std::to_string(mark.line + 1) : origin;
+    return !lines.empty() && !mark.is_null() ? origin + ":" + std::to_string(mark.line + 1) : origin;
+  }
+  [[nodiscard]] std::string comment(const YAML::Mark& mark) const {
+    const auto number = static_cast<std::size_t>(mark.line);
+    if (mark.is_null() || number >= lines.size()) return "";
+    const std::size_t start = lines[number].rfind(" # ");
+    return start == std::string::npos ? "" : lines[number].substr(start + 3);
   }
 };
 
@@ -49,7 +56,7 @@ YamlValue value_of(const YAML::Node& node, const std::string& where) {
 void flatten(const YAML::Node& node, const YamlLeaf& above, const Source& source, int depth,
              std::vector<YamlLeaf>& leaves) {
   if (!node.IsMap() || node.size() == 0) {
-    leaves.push_back({above.path, value_of(node, above.origin), above.origin});
+    leaves.push_back({above.path, value_of(node, above.origin), above.origin, above.comment});
     return;
   }
   if (depth > kDeepest) throw syntax(above.origin, "'" + above.path + "' is nested too deeply");
@@ -61,15 +68,21 @@ void flatten(const YAML::Node& node, const YamlLeaf& above, const Source& source
     if (!seen.insert(path).second) {
       throw syntax(where, "key '" + path + "' is given twice", "keep one of the two");
     }
-    flatten(pair.second, {path, {}, where}, source, depth + 1, leaves);
+    flatten(pair.second, {path, {}, where, source.comment(pair.first.Mark())}, source, depth + 1, leaves);
   }
 }
 
+std::vector<std::string> lines_of(const std::string& yaml) {
+  std::istringstream stream(yaml);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
 /// YAML forbids tabs in the indentation; parsers report them in words that help nobody.
-void refuse_tabs(const std::string& yaml, const std::string& origin) {
-  std::istringstream lines(yaml);
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
+void refuse_tabs(const std::vector<std::string>& lines, const std::string& origin) {
+  for (std::size_t number = 1; number <= lines.size(); ++number) {
+    const std::string& line = lines[number - 1];
     const std::size_t first = line.find_first_not_of(" \t\r");
     if (first == std::string::npos || line[first] == '#') continue;
     if (line.find('\t') < first) {
@@ -84,9 +97,9 @@ YAML::Node load_one(const std::string& yaml, const Source& source) {
     if (documents.size() > 1) throw syntax(source.at(documents[1].Mark()), "more than one YAML document");
     return documents.empty() ? YAML::Node() : documents[0];
   } catch (const YAML::Exception& failure) {
-    throw syntax(
-        source.at(failure.mark), "not valid YAML: " + failure.msg,
-        source.lines ? kSyntaxHint : "put quotes around text that holds any of : { } [ ] , # & * ? |");
+    throw syntax(source.at(failure.mark), "not valid YAML: " + failure.msg,
+                 !source.lines.empty() ? kSyntaxHint
+                                       : "put quotes around text that holds any of : { } [ ] , # & * ? |");
   }
 }
 
@@ -114,7 +127,7 @@ bool YamlScalar::is_null() const noexcept {
 }
 
 YamlValue parse_yaml_value(std::string_view text) {
-  const Source source{"the value '" + std::string(text) + "'", false};
+  const Source source{"the value '" + std::string(text) + "'"};
   return value_of(load_one(std::string(text), source), source.origin);
 }
 
@@ -134,13 +147,13 @@ std::string to_text(const YamlValue& value) {
 }
 
 std::vector<YamlLeaf> yaml_leaves(const std::string& yaml, const std::string& origin) {
-  refuse_tabs(yaml, origin);
-  const Source source{origin, true};
+  const Source source{origin, lines_of(yaml)};
+  refuse_tabs(source.lines, origin);
   const YAML::Node root = load_one(yaml, source);
   std::vector<YamlLeaf> leaves;
   if (root.IsNull() || (root.IsMap() && root.size() == 0)) return leaves;
   if (!root.IsMap()) throw syntax(source.at(root.Mark()), "a config is a map of keys to values");
-  flatten(root, {"", {}, origin}, source, 0, leaves);
+  flatten(root, {"", {}, origin, ""}, source, 0, leaves);
   return leaves;
 }
 
@@ -152,10 +165,10 @@ std::vector<YamlLeaf> override_leaves(const std::string& assignment) {
   }
   const std::string path = assignment.substr(0, equals);
   const std::string value = assignment.substr(equals + 1);
-  if (value.empty()) return {{path, {YamlForm::scalar, {{"", true}}}, "--set"}};
-  const YAML::Node node = load_one(value, {"--set " + path, false});
+  if (value.empty()) return {{path, {YamlForm::scalar, {{"", true}}}, "--set", ""}};
+  const YAML::Node node = load_one(value, {"--set " + path});
   std::vector<YamlLeaf> leaves;
-  flatten(node, {path, {}, "--set"}, {"--set", false}, 0, leaves);
+  flatten(node, {path, {}, "--set", ""}, {"--set"}, 0, leaves);
   return leaves;
 }
 

@@ -26,7 +26,8 @@ struct YamlValue {
 struct YamlLeaf {
   std::string path;  ///< "optimizer.sgd.momentum"
   YamlValue value;
-  std::string origin;  ///< "quickstart.yaml:12" or "--set"
+  std::string origin;        ///< "quickstart.yaml:12" or "--set"
+  std::string comment = {};  ///< of a file: what follows " # " at the end of the line
 };
 
 /// YAML text of one scalar or flat list. Throws Fault::config when it is something else.

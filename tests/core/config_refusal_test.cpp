@@ -147,5 +147,17 @@ TEST(ConfigRefusal, asking_for_what_the_schema_lacks_is_our_own_mistake) {
   EXPECT_THROW((void)Config::parse("", "toy.yaml", {}, twice), Error);
 }
 
+TEST(ConfigRefusal, fallback_outside_its_own_choices_is_our_own_mistake) {
+  static constexpr std::array<Setting, 1> kBad = {
+      {{"rate", SettingType::real, "0", "learning rate", "(0,inf)"}}};
+  try {
+    (void)Config::parse("", "toy.yaml", {}, Schema{{{"train", kBad}}, {}});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::internal);
+    EXPECT_STREQ(error.what(), "the settings table: 'train.rate' must be in (0,inf), not 0");
+  }
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -125,6 +125,20 @@ TEST(Config, resolved_parses_back_to_the_same_config) {
   EXPECT_TRUE(second.section("train").given("steps"));
 }
 
+TEST(Config, resolved_remembers_what_nobody_gave) {
+  const Config first = config({"train.batch.tail=pad"});  // given, though it is the fallback
+  const Config second = config({}, first.resolved());
+  EXPECT_TRUE(second.section("train.batch").given("tail"));
+  EXPECT_FALSE(second.part("optimizer").given("nesterov"));
+  EXPECT_TRUE(config({"optimizer.sgd.nesterov=false"}, first.resolved()).part("optimizer").given("nesterov"));
+  std::string edited = first.resolved();
+  edited.replace(edited.find("nesterov: false"), 15, "nesterov: true");  // by hand, comment left behind
+  EXPECT_TRUE(config({}, edited).part("optimizer").boolean("nesterov"));
+  EXPECT_TRUE(config({}, edited).part("optimizer").given("nesterov"));
+  EXPECT_EQ(config({"optimizer=adamw"}, first.resolved()).notes().size(),
+            1u);  // momentum, not the default nesterov
+}
+
 TEST(Config, awkward_texts_survive_the_resolved_config) {
   for (const std::string text :
        {"", "null", "~", "true", "12", "- a", "a\nb\tc", "\"", "\\", "é ☃", " x ", "#", "[", "@a", "\x01"}) {

@@ -72,9 +72,9 @@ TEST(Options, given_values_are_read_with_their_type) {
   EXPECT_EQ(given.text("path"), "12");
 }
 
-TEST(Options, given_is_true_only_for_a_value_that_is_not_the_fallback) {
-  const Options given = options({{"steps", "1e2"}, {"rate", "0.2"}, {"path", "x"}});
-  EXPECT_FALSE(given.given("steps"));  // equals the fallback
+TEST(Options, given_is_true_for_what_the_user_gave) {
+  const Options given = options({{"steps", "100"}, {"rate", "0.2"}, {"path", "x"}});
+  EXPECT_TRUE(given.given("steps"));  // also when it equals the fallback
   EXPECT_TRUE(given.given("rate"));
   EXPECT_TRUE(given.given("path"));
   EXPECT_FALSE(given.given("momentum"));
@@ -135,6 +135,17 @@ TEST(Options, word_outside_the_choices_is_refused_with_the_nearest) {
       Fault::config, "must be one of exact|fast, not 'exakt'");
   expect_refused([] { (void)options({{"mode", "exakt"}}); }, Fault::config, "did you mean 'exact'?");
   EXPECT_EQ(options({{"mode", "fast"}}).text("mode"), "fast");
+}
+
+TEST(Options, numbers_may_be_listed_as_choices) {
+  static constexpr std::array<Setting, 1> kDepth = {
+      {{"depth", SettingType::integer, "20", "layers", "20|32|44"}}};
+  EXPECT_EQ(Options::of(kDepth, {{"depth", "32"}}).integer("depth"), 32);
+  expect_refused(
+      [] {
+        (void)Options::of(kDepth, {{"depth", "33"}});
+      },
+      Fault::config, "'depth' must be one of 20|32|44, not 33");
 }
 
 TEST(Options, malformed_range_in_a_table_is_our_own_mistake) {
