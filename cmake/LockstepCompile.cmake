@@ -37,7 +37,7 @@ endif()
 # run-time is ready, so sanitized builds have one version.
 include(CheckCXXSourceCompiles)
 check_cxx_source_compiles(
-  "__attribute__((target_clones(\"avx512f\", \"avx2\", \"default\"))) int twice(int x) { return 2 * x; }
+  "__attribute__((target_clones(\"arch=x86-64-v4\", \"arch=x86-64-v3\", \"default\"))) int twice(int x) { return 2 * x; }
    int main() { return twice(0); }"
   LOCKSTEP_HAS_TARGET_CLONES)
 if(LOCKSTEP_HAS_TARGET_CLONES AND NOT LOCKSTEP_SANITIZE AND NOT LOCKSTEP_COVERAGE)

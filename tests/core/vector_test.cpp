@@ -89,6 +89,32 @@ TEST_F(Vector, cast_to_bf16_gives_the_bits_of_the_scalar_type) {
   }
 }
 
+TEST_F(Vector, cast_of_every_f16_has_the_bits_of_the_scalar_type) {
+  std::vector<F16> all(65536);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].bits = static_cast<std::uint16_t>(i);
+  std::vector<float> floats(all.size());
+  vector::cast(span_of(all), span_of(floats), *stream_);
+  stream_->synchronize();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    ASSERT_EQ(bits_of(floats[i]), bits_of(static_cast<float>(all[i]))) << i;
+  }
+}
+
+TEST_F(Vector, cast_to_f16_has_the_bits_of_the_scalar_type) {
+  std::vector<float> values;
+  for (std::uint64_t word = 0; word < (1ULL << 32); word += 65'521) {  // a prime step over all floats
+    values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(word)));
+  }
+  for (const float edge :
+       {65504.0F, 65519.99F, 65520.0F, 0x1p-14F, 0x1.ffcp-15F, 0x1p-24F, 0x1p-25F, 0x1.8p-25F}) {
+    values.insert(values.end(), {edge, -edge, std::nextafter(edge, 0.0F), std::nextafter(edge, kInfinity)});
+  }
+  std::vector<F16> halves(values.size());
+  vector::cast(span_of(values), span_of(halves), *stream_);
+  stream_->synchronize();
+  for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(halves[i].bits, F16(values[i]).bits) << values[i];
+}
+
 TEST_F(Vector, cast_of_every_bf16_there_and_back_keeps_its_bits) {
   std::vector<Bf16> all(65536);
   for (std::size_t i = 0; i < all.size(); ++i) all[i].bits = static_cast<std::uint16_t>(i);

@@ -2,6 +2,8 @@
 // only that elements do not depend on each other (ivdep).
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <type_traits>
 
 #include "core/cpu_dispatch.h"
 #include "core/vector/cpu/cpu_kernels.h"
@@ -16,30 +18,36 @@ LOCKSTEP_HOT_LOOP void sum_f32(const float* left, const float* right, float* out
   for (std::int64_t i = 0; i < count; ++i) out[i] = left[i] + right[i];
 }
 
-LOCKSTEP_HOT_LOOP void sum_bf16(const Bf16* left, const Bf16* right, Bf16* out, std::int64_t count) {
+/// Adds in float and rounds once.
+template <class Half>
+inline void sum_halves(const Half* left, const Half* right, Half* out, std::int64_t count) {
 #pragma GCC ivdep
-  for (std::int64_t i = 0; i < count; ++i)
-    out[i].bits = rounded(widened(left[i].bits) + widened(right[i].bits));
+  for (std::int64_t i = 0; i < count; ++i) out[i] = rounded<Half>(widened(left[i]) + widened(right[i]));
+}
+LOCKSTEP_HOT_LOOP void sum_bf16(const Bf16* left, const Bf16* right, Bf16* out, std::int64_t count) {
+  sum_halves(left, right, out, count);
+}
+LOCKSTEP_HOT_LOOP void sum_f16(const F16* left, const F16* right, F16* out, std::int64_t count) {
+  sum_halves(left, right, out, count);
 }
 
 template <class T>
-void sum_any(const T* left, const T* right, T* out, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    if constexpr (std::is_integral_v<T>) {
-      using Wrapping = std::make_unsigned_t<T>;
-      out[i] = static_cast<T>(static_cast<Wrapping>(left[i]) + static_cast<Wrapping>(right[i]));
-    } else if constexpr (std::is_same_v<T, F16>) {
-      out[i] = F16(static_cast<float>(left[i]) + static_cast<float>(right[i]));
-    } else {
-      out[i] = left[i] + right[i];
-    }
+void sum(const T* left, const T* right, T* out, std::int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    sum_f32(left, right, out, count);
+  } else if constexpr (std::is_same_v<T, Bf16>) {
+    sum_bf16(left, right, out, count);
+  } else if constexpr (std::is_same_v<T, F16>) {
+    sum_f16(left, right, out, count);
+  } else if constexpr (std::is_integral_v<T>) {
+    using Wrapping = std::make_unsigned_t<T>;
+    const auto wrap = [](T a, T b) {
+      return static_cast<T>(static_cast<Wrapping>(a) + static_cast<Wrapping>(b));
+    };
+    std::transform(left, left + count, right, out, wrap);
+  } else {
+    std::transform(left, left + count, right, out, std::plus<>());
   }
-}
-void sum_any(const float* left, const float* right, float* out, std::int64_t count) {
-  sum_f32(left, right, out, count);
-}
-void sum_any(const Bf16* left, const Bf16* right, Bf16* out, std::int64_t count) {
-  sum_bf16(left, right, out, count);
 }
 
 LOCKSTEP_HOT_LOOP void axpy_f32(float factor, const float* x, float* y, std::int64_t count) {
@@ -65,7 +73,7 @@ void cpu_fill(FlatSpan x, float value, Stream& stream) {
 void cpu_sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream) {
   stream.host([left, right, out] {
     with_summable_dtype(out.dtype, [&]<class T>(T* /*tag*/) {
-      sum_any(left.as<T>().data(), right.as<T>().data(), out.as<T>().data(), out.count);
+      sum(left.as<T>().data(), right.as<T>().data(), out.as<T>().data(), out.count);
     });
   });
 }

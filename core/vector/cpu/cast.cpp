@@ -1,4 +1,5 @@
-// Conversions between the float dtypes on the host. Everything but f64 <-> f32 goes through f32.
+// Conversions between the float dtypes on the host. Everything goes through f32.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -11,22 +12,36 @@ namespace lockstep::vector {
 
 namespace {
 
-LOCKSTEP_HOT_LOOP void f32_to_bf16(const float* __restrict from, Bf16* __restrict to, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) to[i].bits = rounded(from[i]);
+template <class Half>
+inline void narrow(const float* __restrict from, Half* __restrict to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = rounded<Half>(from[i]);
 }
-
-LOCKSTEP_HOT_LOOP void bf16_to_f32(const Bf16* __restrict from, float* __restrict to, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) to[i] = widened(from[i].bits);
+template <class Half>
+inline void widen(const Half* __restrict from, float* __restrict to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = widened(from[i]);
 }
+LOCKSTEP_HOT_LOOP void f32_to_bf16(const float* from, Bf16* to, std::int64_t count) {
+  narrow(from, to, count);
+}
+LOCKSTEP_HOT_LOOP void f32_to_f16(const float* from, F16* to, std::int64_t count) { narrow(from, to, count); }
+LOCKSTEP_HOT_LOOP void bf16_to_f32(const Bf16* from, float* to, std::int64_t count) {
+  widen(from, to, count);
+}
+LOCKSTEP_HOT_LOOP void f16_to_f32(const F16* from, float* to, std::int64_t count) { widen(from, to, count); }
 
 template <class From, class To>
 void convert(const From* from, To* to, std::int64_t count) {
   if constexpr (std::is_same_v<From, float> && std::is_same_v<To, Bf16>) {
     f32_to_bf16(from, to, count);
+  } else if constexpr (std::is_same_v<From, float> && std::is_same_v<To, F16>) {
+    f32_to_f16(from, to, count);
   } else if constexpr (std::is_same_v<From, Bf16> && std::is_same_v<To, float>) {
     bf16_to_f32(from, to, count);
+  } else if constexpr (std::is_same_v<From, F16> && std::is_same_v<To, float>) {
+    f16_to_f32(from, to, count);
   } else {
-    for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(static_cast<float>(from[i]));
+    std::transform(from, from + count, to,
+                   [](From value) { return static_cast<To>(static_cast<float>(value)); });
   }
 }
 

@@ -52,18 +52,62 @@ void with_dtype(Dtype dtype, Visit&& visit) {
   }
 }
 
-/// float(Bf16).
-[[nodiscard]] inline float widened(std::uint16_t bits) noexcept {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+/// condition ? yes : no, by masks: a conditional expression may become a branch, which stops vectorisation.
+[[nodiscard]] inline std::uint32_t choose(bool condition, std::uint32_t yes, std::uint32_t no) noexcept {
+  const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
+  return (yes & mask) | (no & ~mask);
 }
 
-/// The bits of Bf16(value), without a branch.
-[[nodiscard]] inline std::uint16_t rounded(float value) noexcept {
+/// float(half), without a branch.
+[[nodiscard]] inline float widened(Bf16 half) noexcept {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(half.bits) << 16);
+}
+[[nodiscard]] inline float widened(F16 half) noexcept {
+  constexpr std::uint32_t kRebias = 112u << 23;  // from half's exponent bias 15 to float's 127
+  const std::uint32_t sign = (half.bits & 0x8000u) << 16;
+  const std::uint32_t magnitude = (half.bits & 0x7fffu) << 13;
+  const std::uint32_t normal = magnitude + kRebias;
+  const std::uint32_t special = normal + kRebias;  // infinity and NaN: the exponent is all ones again
+  // Subnormal: 2^-14 (1 + m / 1024) - 2^-14.
+  const float scaled = std::bit_cast<float>(magnitude + (113u << 23)) - 0x1p-14F;
+  const auto subnormal = std::bit_cast<std::uint32_t>(scaled);
+  const std::uint32_t finite = choose(magnitude < (0x0400u << 13), subnormal, normal);
+  return std::bit_cast<float>(sign | choose(magnitude >= (0x7c00u << 13), special, finite));
+}
+
+/// Half(value), without a branch.
+template <class Half>
+[[nodiscard]] Half rounded(float value) noexcept;
+
+template <>
+[[nodiscard]] inline Bf16 rounded<Bf16>(float value) noexcept {
   const auto word = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t nearest_even = word + 0x7fffu + ((word >> 16) & 1u);
   const std::uint32_t quiet_nan = word | 0x00400000u;
   const bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
-  return static_cast<std::uint16_t>((is_nan ? quiet_nan : nearest_even) >> 16);
+  Bf16 half;
+  half.bits = static_cast<std::uint16_t>(choose(is_nan, quiet_nan, nearest_even) >> 16);
+  return half;
+}
+
+template <>
+[[nodiscard]] inline F16 rounded<F16>(float value) noexcept {
+  constexpr std::uint32_t kRebias = 112u << 23;
+  constexpr std::uint32_t kSmallestNormal = 113u << 23;  // 2^-14
+  constexpr std::uint32_t kOverflow = 0x477ff000u;       // 65520 and above round to infinity
+  const auto word = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t magnitude = word & 0x7fffffffu;
+  // Floats in [0.5, 1) are spaced by 2^-24, the unit of subnormal halves: the addition rounds.
+  const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u;
+  const std::uint32_t normal = (magnitude - kRebias + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  const std::uint32_t finite = choose(magnitude < kSmallestNormal, subnormal, normal);
+  const std::uint32_t special =
+      choose(magnitude > 0x7f800000u, 0x7e00u | ((magnitude >> 13) & 0x3ffu), 0x7c00u);
+  F16 half;
+  half.bits =
+      static_cast<std::uint16_t>((word >> 16 & 0x8000u) | choose(magnitude >= kOverflow, special, finite));
+  return half;
 }
 
 }  // namespace lockstep::vector
