@@ -28,8 +28,10 @@ struct NodeReport {
 };
 
 struct ExecutorOptions {
-  bool training = true;  ///< false: no gradients, less memory
+  bool training = true;  ///< false: no gradients, less memory; also so for a graph without a loss
   bool fuse = true;
+  /// False: every tensor keeps its own memory to the end, so that run_kernel() finds what it needs.
+  bool reuse_memory = true;
 };
 
 class Executor {
@@ -52,20 +54,22 @@ class Executor {
   /// Adds the mean loss of the last forward (over rows that count) to *sum_f32 in stream order.
   virtual void add_loss(float* sum, Stream& stream) = 0;
   /// Dense host copies in stream order, f32 (on the double reference backend: f64): per-row losses
-  /// (kIgnoredRow where a row does not count) and the prediction.
+  /// (kIgnoredRow where a row does not count) and the prediction. To be called after forward and before the
+  /// next feed; the prediction also before backward.
   virtual void read_losses(void* rows, Stream& stream) = 0;
   virtual void read_prediction(void* prediction, Stream& stream) = 0;
 
   [[nodiscard]] virtual std::vector<NodeReport> report() const = 0;
   /// Bytes of activations, gradients of activations, saved tensors and workspace.
   [[nodiscard]] virtual std::size_t arena_bytes() const noexcept = 0;
-  /// Runs one node's forward or backward alone, repeatedly callable after a whole forward and backward: for
-  /// bench.
+  /// Kernels in forward order, as in report(). Runs one's forward or backward alone, as often as wanted after
+  /// a whole forward and backward; for bench. Needs reuse_memory = false, else throws Fault::internal.
   [[nodiscard]] virtual int kernels() const noexcept = 0;
   virtual void run_kernel(int kernel, bool backward, const Pass& pass, Stream& stream) = 0;
 };
 
-/// The graph and backend must outlive the executor.
+/// The graph and backend must outlive the executor; streams must have run its work before it goes. Throws
+/// Fault::config when the backend lacks an op, or when a parameter does not influence the loss.
 [[nodiscard]] std::unique_ptr<Executor> make_executor(const Graph& graph, Backend& backend,
                                                       const ExecutorOptions& options = {});
 

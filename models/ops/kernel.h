@@ -125,6 +125,7 @@ struct KernelRequest {
   const Node* node = nullptr;
   std::vector<const Node*> fused;
   std::vector<TensorLayout> inputs;  ///< of node, then the extra inputs of the fused nodes
+  bool training = true;              ///< false: backward never runs
 };
 
 class Backend {
@@ -132,8 +133,8 @@ class Backend {
   virtual ~Backend() = default;
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
   [[nodiscard]] virtual Device device() const noexcept = 0;
-  /// Null when a request with fused nodes is declined (the executor then asks for the nodes singly). Throws
-  /// Fault::config when the backend has no such op or dtype, naming it.
+  /// Null when a request with fused nodes is declined (the executor then asks for fewer nodes at once).
+  /// Throws Fault::config when the backend has no such op or dtype, naming it.
   [[nodiscard]] virtual std::unique_ptr<Kernel> make(const KernelRequest& request) = 0;
   /// How the graph's input or target is stored: dense in the value's dtype unless the backend prefers
   /// another order, or another dtype for floats; upload() converts.
