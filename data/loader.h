@@ -1,12 +1,13 @@
 // Deals samples out as microbatches. An epoch has one global order, f(seed, epoch); microbatch j of step t
-// covers positions
-// [(t * G + j) * m, ... + m) of the endless sequence of epochs' orders, whatever the number of ranks; a rank
-// takes a contiguous range of j. Reading, decoding and augmentation run ahead in a background thread into
-// reusable buffers.
+// covers positions [(t * G + j) * m, ... + m) of the endless sequence of epochs' orders, whatever the number
+// of ranks; a rank takes a contiguous range of j. Reading, decoding and augmentation run ahead in background
+// threads into reusable buffers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,23 +23,32 @@ struct Shard {
   std::int64_t first = 0;
   std::int64_t count = 1;
   std::int64_t per_step = 1;
+  int rank = 0;  ///< who takes it, of how many: only files pinned to ranks need to know
+  int ranks = 1;
 };
-/// Contiguous, as even as possible (the first ranks take one more).
+/// Contiguous, as even as possible (the first ranks take one more). Throws Fault::config when there are more
+/// ranks than microbatches.
 [[nodiscard]] Shard shard_of(int rank, int ranks, std::int64_t microbatches_per_step);
 
 /// What becomes of the samples of an epoch that do not fill a step: `drop` them (the next epoch reshuffles),
-/// or `wrap`: the step takes the missing ones from the start of the same epoch's order. Stated in the log.
+/// or `wrap`: the step takes the missing ones from the start of the same epoch's order. LoaderSpec::tail_note
+/// says it.
 enum class Tail : std::uint8_t { drop, wrap };
+
+/// Targets that no loss counts, and the default `ignore_index` of the loss: tokens that a padded window
+/// repeats.
+inline constexpr std::int32_t kIgnoredTarget = -100;
 
 /// One microbatch, ready to feed: dense [microbatch, ...] host arrays in the dtypes of the model's input and
 /// target.
 struct Microbatch {
   const void* input = nullptr;
   const void* target = nullptr;
-  std::int64_t first_position =
-      0;                  ///< (t * G + j) * m: the global sample number that keys dropout and augmentation
-  std::int64_t rows = 0;  ///< samples that count (fewer than the microbatch in the last one of an evaluation)
-  std::vector<std::int64_t> indices;  ///< the samples, for reports
+  /// (t * G + j) * m: the global sample number that keys dropout and augmentation
+  std::int64_t first_position = 0;
+  /// Samples that count: all when training; fewer, or none, at the end of an evaluation.
+  std::int64_t rows = 0;
+  std::vector<std::int64_t> indices;  ///< the `rows` samples that count, for reports
   std::int64_t epoch = 0;
 };
 
@@ -46,9 +56,10 @@ struct Microbatch {
 struct LoaderSpec {
   Shape input, target;  ///< of one sample
   Dtype input_dtype = Dtype::f32, target_dtype = Dtype::i32;
-  std::int64_t classes = 0;
-  std::int64_t samples = 0;
+  std::int64_t classes = 0;  ///< labels or vocabulary size; 0 for fields
+  std::int64_t samples = 0;  ///< samples, or windows of a token set
   std::int64_t steps_per_epoch = 0;
+  std::string tail_note;  ///< a sentence for the log on samples that fill no step; empty when all do
 };
 
 class Loader {
@@ -56,7 +67,9 @@ class Loader {
   virtual ~Loader() = default;
   [[nodiscard]] virtual const LoaderSpec& spec() const noexcept = 0;
   /// The next microbatch of this shard: (step, j), (step, j + 1), ..., (step + 1, first), ... Blocks until
-  /// read. The arrays stay valid until `keep` further calls of next().
+  /// read. The arrays stay valid until `keep` further calls of next(), and until seek(). After the last
+  /// sample of an evaluation come microbatches with no rows, until seek(). Throws what reading threw
+  /// (Fault::data), at every further call too, until seek().
   [[nodiscard]] virtual const Microbatch& next() = 0;
   /// Goes to the first microbatch of this shard in step `step` without reading what lies before.
   virtual void seek(std::int64_t step) = 0;
@@ -64,12 +77,11 @@ class Loader {
   [[nodiscard]] virtual double waited_s() const = 0;
 };
 
-/// How samples become inputs (section "data" of the config, augmentation included). Declared in
-/// loader_settings().
+/// How samples are dealt.
 struct LoaderOptions {
   std::uint64_t seed = 0;
   std::int64_t microbatch = 1;
-  Shard shard;
+  Shard shard = {};
   Tail tail = Tail::drop;
   bool train = true;  ///< shuffle and augment; false: fixed order, one pass over the samples, the last
                       ///< microbatch padded
@@ -77,17 +89,32 @@ struct LoaderOptions {
   int prefetch = 4;   ///< microbatches read ahead
 };
 
-/// The settings a loader reads from its Options: augmentation, normalisation, layout of the target.
+/// The keys of section "data" that say how samples become inputs: choice of tensors, normalisation,
+/// augmentation, windows, down-sampling, sharding, threads. Which files and splits is the caller's to
+/// declare.
 [[nodiscard]] std::span<const Setting> loader_settings();
+
+/// Settings "tail" and "cache_mb" as the arguments they become.
+[[nodiscard]] Tail tail_of(const Options& settings);
+[[nodiscard]] std::size_t cache_bytes_of(const Options& settings);
+
+/// What a loader over this data set will deal out: samples, or windows of a token set. Opens no thread; the
+/// spec's steps_per_epoch and tail_note are not filled in.
+[[nodiscard]] LoaderSpec describe_samples(const Dataset& dataset, const Options& settings, bool train);
 
 /// The data set must outlive the loader. Throws Fault::config for an impossible combination (more shards than
 /// microbatches, ...).
 [[nodiscard]] std::unique_ptr<Loader> make_loader(const Dataset& dataset, const Options& settings,
                                                   const LoaderOptions& options);
 
-/// Opens one HDF5 file, several, or a glob as one data set. `split` picks a group ("train", "test",
-/// "validation"). Throws Fault::data naming file and cure.
+/// Decoded data that a data set keeps in memory at most, unless told otherwise.
+inline constexpr std::size_t kDefaultCacheBytes = std::size_t{512} << 20;
+
+/// Opens one HDF5 file, several, or globs as one data set, in the order given (globs sorted). `split` picks a
+/// group ("train", "test", "validation", or "/" for the top); files without it are left out when others have
+/// it. Throws Fault::data naming file and cure.
 [[nodiscard]] std::unique_ptr<Dataset> open_hdf5(const std::vector<std::string>& files,
-                                                 const std::string& split);
+                                                 const std::string& split,
+                                                 std::size_t cache_bytes = kDefaultCacheBytes);
 
 }  // namespace lockstep::data
