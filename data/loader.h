@@ -35,6 +35,9 @@ struct Shard {
 /// says it.
 enum class Tail : std::uint8_t { drop, wrap };
 
+/// Steps of an epoch of `samples` when each takes `per_step` of them.
+[[nodiscard]] std::int64_t steps_of(std::int64_t samples, std::int64_t per_step, Tail tail);
+
 /// Targets that no loss counts, and the default `ignore_index` of the loss: tokens that a padded window
 /// repeats.
 inline constexpr std::int32_t kIgnoredTarget = -100;

@@ -67,7 +67,4 @@ class Sampler {
   std::int64_t steps_;
 };
 
-/// Steps that `samples` give with `per_step` samples each.
-[[nodiscard]] std::int64_t steps_of(std::int64_t samples, std::int64_t per_step, Tail tail);
-
 }  // namespace lockstep::data

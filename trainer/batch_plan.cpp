@@ -50,8 +50,8 @@ std::int64_t microbatch_size(const Options& batch, const Options& train, std::in
 
 }  // namespace
 
-BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples, int rank,
-                       int ranks) {
+BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples, int rank, int ranks,
+                       data::Tail tail) {
   BatchPlan plan;
   plan.global = global_batch(batch, ranks);
   plan.microbatch = microbatch_size(batch, train, plan.global, ranks);
@@ -63,14 +63,14 @@ BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t 
             " microbatches a step: some would have no work",
         "run at most " + number(microbatches) + " ranks, or lower batch.microbatch, or raise batch.global");
   }
-  if (samples < plan.global) {
+  if (samples < plan.global && tail == data::Tail::drop) {
     throw Error(Fault::config,
                 "the training split has " + number(samples) + " samples, fewer than a global batch of " +
                     number(plan.global),
-                "lower batch.global (or run fewer ranks with batch.per_rank)");
+                "lower batch.global (or run fewer ranks with batch.per_rank), or set data.tail to wrap");
   }
   plan.shard = data::shard_of(rank, ranks, microbatches);
-  plan.steps_per_epoch = samples / plan.global;
+  plan.steps_per_epoch = data::steps_of(samples, plan.global, tail);
   const std::int64_t steps = train.integer("steps");
   const double epochs = train.real("epochs");
   if ((steps > 0) == (epochs > 0)) {

@@ -20,6 +20,6 @@ struct BatchPlan {
 /// From sections "batch" and "train" and the number of training samples. Throws Fault::config naming the key
 /// and a value that would do.
 [[nodiscard]] BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples,
-                                     int rank, int ranks);
+                                     int rank, int ranks, data::Tail tail = data::Tail::drop);
 
 }  // namespace lockstep::trainer

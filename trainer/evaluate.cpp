@@ -63,9 +63,11 @@ Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& data
                     const Options& data_settings, const EvaluationOptions& options, comm::Control& control,
                     Stream& compute) {
   const auto start = std::chrono::steady_clock::now();
-  std::int64_t microbatches = (dataset.size() + options.microbatch - 1) / options.microbatch;
+  const std::int64_t samples = data::describe_samples(dataset, data_settings, false).samples;
+  std::int64_t microbatches = (samples + options.microbatch - 1) / options.microbatch;
   if (options.microbatches > 0) microbatches = std::min(microbatches, options.microbatches);
-  const data::Shard shard = data::shard_of(control.rank(), control.size(), microbatches);
+  const data::Shard shard =
+      data::shard_of(control.rank(), control.size(), std::max<std::int64_t>(microbatches, control.size()));
   std::unique_ptr<data::Loader> loader = data::make_loader(
       dataset, data_settings,
       {.seed = options.seed, .microbatch = options.microbatch, .shard = shard, .train = false});

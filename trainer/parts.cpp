@@ -36,18 +36,25 @@ std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::str
     throw Error(Fault::config, "data.files is empty",
                 "name the HDF5 file of the data set; `lockstep data` makes one");
   }
-  return data::open_hdf5(files, split.empty() ? settings.text("split") : split);
+  return data::open_hdf5(files, split.empty() ? settings.text("split") : split,
+                         data::cache_bytes_of(settings));
 }
 
 BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks) {
-  return plan_batches(config.section("batch"), config.section("train"), dataset.size(), rank, ranks);
+  const Options settings = config.section("data");
+  const std::int64_t samples = data::describe_samples(dataset, settings, true).samples;
+  return plan_batches(config.section("batch"), config.section("train"), samples, rank, ranks,
+                      data::tail_of(settings));
 }
 
 std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset,
                                                    const BatchPlan& plan) {
-  return data::make_loader(
-      dataset, config.section("data"),
-      {.seed = seed_of(config), .microbatch = plan.microbatch, .shard = plan.shard, .train = true});
+  return data::make_loader(dataset, config.section("data"),
+                           {.seed = seed_of(config),
+                            .microbatch = plan.microbatch,
+                            .shard = plan.shard,
+                            .tail = data::tail_of(config.section("data")),
+                            .train = true});
 }
 
 ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training) {
