@@ -10,6 +10,9 @@ function(lockstep_test name)
   # allocator_may_return_null: an impossible allocation fails as it does without a sanitizer
   set(sanitizer_options "TSAN_OPTIONS=ignore_noninstrumented_modules=1:allocator_may_return_null=1"
                         "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1")
+  if("sanitize" IN_LIST arg_LABELS)
+    add_dependencies(sanitize_tests test_${name})
+  endif()
   gtest_discover_tests(
     test_${name}
     DISCOVERY_TIMEOUT 60

@@ -31,6 +31,7 @@ class Hdf5Guard {
 struct Hdf5File::State {
   std::string path;
   Hdf5Handle handle;
+  bool writable = false;
 };
 
 struct Hdf5Array::State {

@@ -1,0 +1,226 @@
+#include "trainer/checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+#include "core/error.h"
+#include "trainer/state_file.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFormat = "lockstep-checkpoint";
+constexpr int kVersion = 1;
+constexpr const char* kAside = ".writing-";
+
+fs::path checkpoints_of(const std::string& run_directory) { return fs::path(run_directory) / "checkpoints"; }
+std::string step_name(std::int64_t step) { return "step-" + std::to_string(step); }
+std::string rank_file(int rank) { return "rank-" + std::to_string(rank) + ".h5"; }
+
+/// The step of a directory called step-N, or -1.
+std::int64_t step_of(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (name.rfind("step-", 0) != 0 || name.size() == 5 ||
+      name.find_first_not_of("0123456789", 5) != std::string::npos)
+    return -1;
+  return std::stoll(name.substr(5));
+}
+
+/// Steps that have a directory, newest first.
+std::vector<std::int64_t> steps_in(const fs::path& directory) {
+  std::vector<std::int64_t> steps;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
+    if (step_of(entry.path()) >= 0) steps.push_back(step_of(entry.path()));
+  }
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
+
+/// Runs `work` on this rank; afterwards every rank knows the first failure and throws it.
+template <class Work>
+void all_or_none(comm::Control& control, Work&& work) {
+  std::string failure;
+  try {
+    work();
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  const std::vector<std::string> failures = control.gather(failure);
+  for (std::size_t rank = 0; rank < failures.size(); ++rank) {
+    if (failures[rank].empty()) continue;
+    throw Error(Fault::checkpoint, "rank " + std::to_string(rank) + ": " + failures[rank],
+                "free some space or make the run directory writable; older checkpoints are still whole");
+  }
+}
+
+Json sum_json(const fs::path& file) {
+  const FileSum sum = sum_file(file.string());
+  return {{"file", file.filename().string()}, {"bytes", sum.bytes}, {"crc32", sum.crc}};
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  std::ofstream file(path);
+  if (!(file << text).flush()) throw Error(Fault::checkpoint, "cannot write '" + path.string() + "'", "");
+  file.close();
+  sync_path(path.string());
+}
+
+/// The parsed manifest of a whole checkpoint; throws naming what is wrong.
+Json verified_manifest(const fs::path& directory) {
+  const fs::path path = directory / "manifest.json";
+  std::ifstream file(path);
+  if (!file) throw Error(Fault::checkpoint, "'" + path.string() + "' is missing", "");
+  const Json manifest = Json::parse(file, nullptr, false);
+  if (manifest.is_discarded() || !manifest.is_object() || manifest.value("format", "") != kFormat) {
+    throw Error(Fault::checkpoint, "'" + path.string() + "' is not a manifest of a Lockstep checkpoint", "");
+  }
+  if (manifest.value("version", 0) != kVersion) {
+    throw Error(Fault::checkpoint,
+                "'" + path.string() + "' has version " + manifest.value("version", Json()).dump() +
+                    ", this program reads version " + std::to_string(kVersion),
+                "use the program that wrote it");
+  }
+  for (const Json& entry : manifest.at("files")) {
+    const fs::path part = directory / entry.at("file").get<std::string>();
+    const FileSum stated{entry.at("bytes").get<std::int64_t>(), entry.at("crc32").get<std::uint32_t>()};
+    if (!fs::exists(part)) throw Error(Fault::checkpoint, "'" + part.string() + "' is missing", "");
+    if (sum_file(part.string()) != stated)
+      throw Error(Fault::checkpoint, "'" + part.string() + "' is damaged: size or checksum differ", "");
+  }
+  return manifest;
+}
+
+/// Removes checkpoints beyond the rule; never the newest.
+void prune(const fs::path& directory, const KeepRule& keep) {
+  const std::vector<std::int64_t> steps = steps_in(directory);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (static_cast<std::int64_t>(i) < keep.newest || (keep.best && steps[i] == *keep.best)) continue;
+    std::error_code ignored;
+    fs::remove_all(directory / step_name(steps[i]), ignored);
+  }
+}
+
+/// Makes the finished directory visible under its name and points `latest` at it.
+void publish(const fs::path& directory, const fs::path& aside, std::int64_t step) {
+  sync_path(aside.string());
+  const fs::path final_place = directory / step_name(step);
+  fs::remove_all(final_place);
+  fs::rename(aside, final_place);
+  const fs::path link = directory / ".latest";
+  fs::remove(link);
+  fs::create_directory_symlink(step_name(step), link);
+  fs::rename(link, directory / "latest");
+  sync_path(directory.string());
+}
+
+/// Picks the newest whole checkpoint on rank 0: its directory name, and sentences about the others.
+std::string newest_whole(const fs::path& directory, std::vector<std::string>& notes) {
+  for (std::int64_t step : steps_in(directory)) {
+    try {
+      static_cast<void>(verified_manifest(directory / step_name(step)));
+      return step_name(step);
+    } catch (const std::exception& error) {
+      notes.push_back("passed over a checkpoint: " + std::string(error.what()));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string save_checkpoint(const std::string& run_directory, const Checkpoint& checkpoint,
+                            const KeepRule& keep, comm::Control& control) {
+  const fs::path directory = checkpoints_of(run_directory);
+  const fs::path aside = directory / (kAside + step_name(checkpoint.step));
+  const bool first = control.rank() == 0;
+  try {
+    all_or_none(control, [&] {
+      if (!first) return;
+      fs::remove_all(aside);
+      fs::create_directories(aside);
+    });
+    Json mine = Json::array();
+    all_or_none(control, [&] {
+      if (first) {
+        write_state_file((aside / "shared.h5").string(), checkpoint.shared);
+        mine.push_back(sum_json(aside / "shared.h5"));
+      }
+      const fs::path own = aside / rank_file(control.rank());
+      write_state_file(own.string(), checkpoint.mine);
+      mine.push_back(sum_json(own));
+    });
+    const std::vector<std::string> sums = control.gather(mine.dump());
+    all_or_none(control, [&] {
+      if (!first) return;
+      Json files = Json::array();
+      for (const std::string& each : sums) {
+        for (const Json& entry : Json::parse(each)) files.push_back(entry);
+      }
+      write_text(aside / "manifest.json", Json{{"format", kFormat},
+                                               {"version", kVersion},
+                                               {"step", checkpoint.step},
+                                               {"ranks", control.size()},
+                                               {"fingerprint", checkpoint.fingerprint},
+                                               {"files", files}}
+                                              .dump(2));
+      publish(directory, aside, checkpoint.step);
+      prune(directory, keep);
+    });
+  } catch (...) {
+    std::error_code ignored;
+    if (first) fs::remove_all(aside, ignored);
+    throw;
+  }
+  return "checkpoints/" + step_name(checkpoint.step);
+}
+
+std::optional<Checkpoint> load_latest_checkpoint(const std::string& run_directory, comm::Control& control,
+                                                 std::vector<std::string>& notes) {
+  const fs::path directory = checkpoints_of(run_directory);
+  std::string name;
+  if (control.rank() == 0) name = newest_whole(directory, notes);
+  name = control.broadcast(name);
+  if (name.empty()) {
+    if (control.maximum(static_cast<double>(notes.size())) == 0) return std::nullopt;
+    throw Error(Fault::checkpoint,
+                "no checkpoint in '" + directory.string() + "' is whole" +
+                    (notes.empty() ? "" : "; " + notes.front()),
+                "start again without --resume in another run directory");
+  }
+  Checkpoint checkpoint;
+  all_or_none(control, [&] {
+    const fs::path place = directory / name;
+    std::ifstream file(place / "manifest.json");
+    const Json manifest = Json::parse(file);
+    checkpoint.step = manifest.at("step").get<std::int64_t>();
+    checkpoint.fingerprint = manifest.at("fingerprint").get<std::string>();
+    checkpoint.shared = read_state_file((place / "shared.h5").string());
+    if (manifest.at("ranks").get<int>() == control.size()) {
+      checkpoint.mine = read_state_file((place / rank_file(control.rank())).string());
+    } else {
+      notes.push_back("the checkpoint was written by " + manifest.at("ranks").dump() +
+                      " ranks, this run has " + std::to_string(control.size()));
+    }
+  });
+  return checkpoint;
+}
+
+StateMap read_shared_state(const std::string& path) {
+  fs::path place = path;
+  if (place.filename() == "manifest.json") place = place.parent_path();
+  if (fs::exists(place / "checkpoints" / "latest")) place = place / "checkpoints" / "latest";
+  static_cast<void>(verified_manifest(place));
+  return read_state_file((place / "shared.h5").string());
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,114 @@
+// What --dry-run prints: operations with their FLOPs, parameters and bytes; memory; batches; buckets and what
+// their exchange costs.
+#include <algorithm>
+#include <cstdio>
+
+#include "comm/exchange.h"
+#include "trainer/parts.h"
+#include "trainer/training.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+std::string format(const char* pattern, auto... values) {
+  char line[256];
+  std::snprintf(line, sizeof line, pattern, values...);
+  return line;
+}
+
+std::string bytes_text(double bytes) {
+  const char* units[] = {"B", "KiB", "MiB", "GiB"};
+  int unit = 0;
+  while (bytes >= 1024 && unit < 3) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return format(unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+}
+
+std::string operations_table(const models::Executor& executor) {
+  std::string table = format("%-34s %-26s %-20s %12s %10s %10s\n", "operation", "kind", "output",
+                             "parameters", "MFLOP fwd", "activation");
+  for (const models::NodeReport& node : executor.report()) {
+    table += format("%-34s %-26s %-20s %12lld %10.2f %10s\n", node.name.c_str(), node.op.c_str(),
+                    node.output.text().c_str(), static_cast<long long>(node.parameters),
+                    node.work.forward_flops * 1e-6,
+                    bytes_text(static_cast<double>(node.activation_bytes)).c_str());
+  }
+  return table;
+}
+
+std::string memory_lines(const Replica& replica, const Optimizer& optimizer, const BatchPlan& plan,
+                         bool reproducible) {
+  const double array = 4.0 * static_cast<double>(replica.store().values().count);
+  int gradient_arrays = 1;
+  if (reproducible) {
+    gradient_arrays =
+        comm::make_tree_accumulator(replica.store().gradients(), static_cast<int>(plan.shard.count))
+            ->arrays();
+  }
+  const double optimizer_bytes = array / 4.0 * optimizer.state_bytes_per_parameter();
+  const double activations = static_cast<double>(replica.executor().arena_bytes());
+  return "memory of a rank\n" + format("  values       %s\n", bytes_text(array).c_str()) +
+         format("  gradients    %s (%d arrays)\n", bytes_text(array * gradient_arrays).c_str(),
+                gradient_arrays) +
+         format("  optimizer    %s\n", bytes_text(optimizer_bytes).c_str()) +
+         format("  activations  %s\n", bytes_text(activations).c_str()) +
+         format("  together     %s\n",
+                bytes_text(array * (1 + gradient_arrays) + optimizer_bytes + activations).c_str());
+}
+
+std::string exchange_lines(const Config& config, const Replica& replica, const BatchPlan& plan, int ranks) {
+  const comm::ExchangeOptions options = step_options(config, plan).exchange;
+  const auto buckets =
+      comm::cut_buckets(replica.store().layout(), options.bucket_bytes, options.first_bucket_bytes);
+  const std::string name = config.part_name("allreduce");
+  const auto schedule = comm::schedules().create(name, config.part("allreduce"));
+  std::string lines =
+      format("exchange by %s over %d rank(s), %zu bucket(s)\n", name.c_str(), ranks, buckets.size());
+  for (const comm::Bucket& bucket : buckets) {
+    lines += format("  bucket %d: slots %d to %d, %s", bucket.index, bucket.first_slot, bucket.last_slot - 1,
+                    bytes_text(4.0 * static_cast<double>(bucket.range.count)).c_str());
+    if (!schedule->library()) {
+      const comm::Cost cost = schedule->stated_cost(0, ranks, bucket.range.count);
+      lines += format("; rank 0 sends %s in %lld messages, %lld rounds",
+                      bytes_text(4.0 * static_cast<double>(cost.elements)).c_str(),
+                      static_cast<long long>(cost.messages), static_cast<long long>(cost.rounds));
+    }
+    lines += "\n";
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string describe_plan(const Config& config, int ranks) {
+  check_reproducible(config);
+  const auto dataset = open_dataset(config);
+  const BatchPlan plan = plan_of(config, *dataset, 0, ranks);
+  const auto loader = open_training_loader(config, *dataset, plan);
+  const Replica replica(loader->spec(), replica_options(config, plan.microbatch, true));
+  const auto optimizer = optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
+                                             replica.store().layout(), replica.device());
+  double forward = 0;
+  double backward = 0;
+  for (const models::NodeReport& node : replica.executor().report()) {
+    forward += node.work.forward_flops;
+    backward += node.work.backward_flops;
+  }
+  return config.resolved() + "\n" + operations_table(replica.executor()) + "\n" +
+         format("parameters   %lld\n", static_cast<long long>(replica.store().layout().canonical_count())) +
+         format("work         %.3f GFLOP forward, %.3f GFLOP backward a microbatch of %lld\n", forward * 1e-9,
+                backward * 1e-9, static_cast<long long>(plan.microbatch)) +
+         format(
+             "batch        %lld samples a step in %lld microbatches, %lld of them on rank 0; %lld steps, "
+             "%lld an epoch\n",
+             static_cast<long long>(plan.global), static_cast<long long>(plan.shard.per_step),
+             static_cast<long long>(plan.shard.count), static_cast<long long>(plan.steps),
+             static_cast<long long>(plan.steps_per_epoch)) +
+         memory_lines(replica, *optimizer, plan, config.section("train").boolean("reproducible")) +
+         exchange_lines(config, replica, plan, ranks);
+}
+
+}  // namespace lockstep::trainer

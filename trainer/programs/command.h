@@ -1,0 +1,44 @@
+// A subcommand of `lockstep`: its name, one line for the overview, and what it does. Adding one is a file and
+// a row in main.cpp's table.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/transport.h"
+
+namespace lockstep::programs {
+
+/// What a command is given: the words after its name, and MPI when it asks for it.
+class Context {
+ public:
+  Context(int argc, char** argv) : argc_(argc), argv_(argv) {}
+  /// argv[0] is "lockstep <command>".
+  [[nodiscard]] int argc() const noexcept { return argc_; }
+  [[nodiscard]] char** argv() const noexcept { return argv_; }
+  /// Starts MPI on first use; collective.
+  [[nodiscard]] comm::World& world();
+  /// Rank of this process, 0 before world() was called.
+  [[nodiscard]] int rank() const noexcept { return world_ ? world_->rank() : 0; }
+  [[nodiscard]] const comm::World* started() const noexcept { return world_.get(); }
+  /// Ends MPI in order; call when all ranks have done their work.
+  void finish() { world_.reset(); }
+
+ private:
+  int argc_;
+  char** argv_;
+  std::unique_ptr<comm::World> world_;
+};
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(Context& context);  ///< returns the exit code; throws Error
+};
+
+extern const Command kTrain;
+
+}  // namespace lockstep::programs

@@ -1,0 +1,71 @@
+// lockstep train CONFIG.yaml [--set key=value]... [--run-dir DIR] [--resume] [--dry-run]
+#include <cstdio>
+#include <cxxopts.hpp>
+#include <filesystem>
+
+#include "comm/collectives.h"
+#include "comm/worlds.h"
+#include "core/log.h"
+#include "trainer/programs/command.h"
+#include "trainer/programs/config_file.h"
+#include "trainer/training.h"
+
+namespace lockstep::programs {
+
+namespace {
+
+cxxopts::Options usage() {
+  cxxopts::Options options("lockstep train",
+                           "Trains the model of a config file, alone or under mpirun / srun.\n");
+  options.positional_help("CONFIG.yaml").show_positional_help();
+  options.add_options()                                                                                    //
+      ("config", "the recipe, such as configs/quickstart.yaml", cxxopts::value<std::string>())             //
+      ("s,set", "override a key: --set optimizer.name=adamw", cxxopts::value<std::vector<std::string>>())  //
+      ("run-dir", "where the run keeps its files (default: runs/<config>-<number>)",
+       cxxopts::value<std::string>()->default_value(""))                                     //
+      ("resume", "continue from the newest checkpoint of --run-dir")                         //
+      ("dry-run", "print the plan: operations, parameters, memory, buckets; train nothing")  //
+      ("h,help", "this text");
+  options.parse_positional({"config"});
+  return options;
+}
+
+/// The run directory that rank 0 made, known to all.
+std::string agree_on_directory(comm::World& world, const Config& config, const cxxopts::ParseResult& words) {
+  comm::Control control(comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
+                                               comm::schedules().create("ring", Options())));
+  std::string directory;
+  if (world.rank() == 0) {
+    const std::string name = std::filesystem::path(words["config"].as<std::string>()).stem().string();
+    directory = trainer::make_run_directory(words["run-dir"].as<std::string>(), name,
+                                            words.count("resume") > 0, config.resolved());
+  }
+  return control.broadcast(directory);
+}
+
+int run_train(Context& context) {
+  const auto words = parse_words(usage(), context);
+  if (!words) return 0;
+  const Config config = load_config(*words);
+  if (words->count("dry-run") > 0) {
+    std::printf("%s", trainer::describe_plan(config, 1).c_str());
+    return 0;
+  }
+  comm::World& world = context.world();
+  const std::string directory = agree_on_directory(world, config, *words);
+  log::configure(
+      {.rank = world.rank(), .file = directory + "/rank-" + std::to_string(world.rank()) + ".log"});
+  const auto log = world.rank() == 0
+                       ? trainer::make_run_log(directory, config.section("run").integer("log_every"))
+                       : trainer::make_silent_log();
+  for (const std::string& note : config.notes()) log->note(note);
+  return trainer::train(config, world, *log,
+                        {.run_directory = directory, .resume = words->count("resume") > 0})
+      .exit_code;
+}
+
+}  // namespace
+
+const Command kTrain{"train", "train a model, alone or under mpirun / srun", run_train};
+
+}  // namespace lockstep::programs

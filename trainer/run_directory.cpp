@@ -1,0 +1,55 @@
+// Where a run keeps its files: made before anything is trained, so that an unwritable place is found at once.
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+#include "core/error.h"
+#include "trainer/run_log.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// runs/<name>-1, -2, ...: the first that does not exist.
+fs::path fresh_directory(const std::string& name) {
+  for (int number = 1;; ++number) {
+    fs::path candidate = fs::path("runs") / (name + "-" + std::to_string(number));
+    if (!fs::exists(candidate)) return candidate;
+  }
+}
+
+void make_writable(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) {
+    throw Error(Fault::config,
+                "cannot make the run directory '" + directory.string() + "': " + error.message(),
+                "choose another with --run-dir");
+  }
+  const fs::path probe = directory / ".writable";
+  if (!std::ofstream(probe).put('\n').flush()) {
+    throw Error(Fault::config, "cannot write in the run directory '" + directory.string() + "'",
+                "choose another with --run-dir");
+  }
+  fs::remove(probe, error);
+}
+
+}  // namespace
+
+std::string make_run_directory(const std::string& wanted, const std::string& name, bool resume,
+                               const std::string& resolved_config) {
+  const fs::path directory = wanted.empty() ? fresh_directory(name) : fs::path(wanted);
+  if (!resume && (fs::exists(directory / "summary.json") || fs::exists(directory / "checkpoints"))) {
+    throw Error(Fault::config, "the run directory '" + directory.string() + "' holds another run",
+                "continue it with --resume, or choose another with --run-dir");
+  }
+  make_writable(directory);
+  std::ofstream(directory / "config.yaml") << resolved_config;
+  return directory.string();
+}
+
+}  // namespace lockstep::trainer
