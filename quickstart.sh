@@ -16,7 +16,7 @@ cmake --build --preset release --parallel "$(nproc)" --target lockstep
 
 mkdir -p build/data
 if [ ! -f build/data/weather.h5 ]; then
-  build/release/lockstep data generate weather --out build/data/weather.h5
+  build/release/lockstep data generate weather --output build/data/weather.h5
 fi
 
 run=runs/quickstart-$(date +%Y%m%d-%H%M%S)

@@ -47,7 +47,9 @@ Json number(double value) {
 class TerminalLog final : public RunLog {
  public:
   TerminalLog(const std::string& directory, std::int64_t log_every)
-      : directory_(directory), log_every_(log_every), live_(isatty(STDOUT_FILENO) != 0) {}
+      : directory_(directory),
+        log_every_(log_every),
+        live_(isatty(STDOUT_FILENO) != 0 && isatty(STDERR_FILENO) != 0) {}
 
   void start(const RunFacts& facts) override {
     facts_ = facts;
@@ -201,7 +203,7 @@ class TerminalLog final : public RunLog {
 
   std::string directory_;
   std::int64_t log_every_;
-  bool live_;
+  bool live_;  ///< a terminal; mpirun gives ranks a pseudo-terminal for stdout alone
   bool live_line_ = false;
   RunFacts facts_;
   Clock::time_point started_;

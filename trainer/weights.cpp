@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "trainer/checkpoint.h"
 #include "trainer/safetensors.h"
 #include "trainer/state_dict.h"
 
@@ -220,19 +221,32 @@ void assign_weights(const NamedTensors& tensors, const std::string& origin, cons
   for (const Match& match : matching.finish(ignored)) store.write(match.slot, match.values());
 }
 
-NamedTensors collect_weights(const models::Model& model, const ParameterStore& store) {
-  NamedTensors tensors;
-  for (const Place& place : places_of(model, store)) {
-    const auto& name = place.candidates.front();
-    std::vector<float> values = store.read(place.name);
-    if (name.transposed) values = transposed(values, place.shape[0], place.shape[1]);
-    tensors[name.theirs] = {name.transposed ? swapped(place.shape) : place.shape, std::move(values)};
+NamedTensors with_foreign_names(const models::Model& model, NamedTensors ours) {
+  const auto foreign = model.foreign_names();
+  NamedTensors theirs;
+  for (auto& [name, tensor] : ours) {
+    const auto found = std::ranges::find_if(foreign, [&](const auto& each) { return each.ours == name; });
+    if (found != foreign.end() && found->transposed) {
+      tensor.values = transposed(tensor.values, tensor.shape[0], tensor.shape[1]);
+      tensor.shape = swapped(tensor.shape);
+    }
+    theirs[found == foreign.end() ? name : found->theirs] = std::move(tensor);
   }
-  return tensors;
+  return theirs;
+}
+
+NamedTensors collect_weights(const models::Model& model, const ParameterStore& store) {
+  NamedTensors ours;
+  for (const SlotLayout* layout : {&store.layout(), &store.state_layout()}) {
+    for (const Slot& slot : layout->slots()) ours[slot.name] = {slot.shape, store.read(slot.name)};
+  }
+  return with_foreign_names(model, std::move(ours));
 }
 
 void load_weights(const std::string& path, const models::Model& model, ParameterStore& store) {
-  assign_weights(read_weights(path), path, model, store);
+  const bool checkpoint =
+      std::filesystem::is_directory(path) || std::filesystem::path(path).filename() == "manifest.json";
+  assign_weights(checkpoint ? tensors_of(read_shared_state(path)) : read_weights(path), path, model, store);
 }
 
 void export_safetensors(const std::string& path, const models::Model& model, const ParameterStore& store) {

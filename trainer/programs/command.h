@@ -19,6 +19,11 @@ class Context {
   /// argv[0] is "lockstep <command>".
   [[nodiscard]] int argc() const noexcept { return argc_; }
   [[nodiscard]] char** argv() const noexcept { return argv_; }
+  /// Takes the first word away: what follows belongs to a command of the command.
+  void shift() {
+    --argc_;
+    ++argv_;
+  }
   /// Starts MPI on first use; collective.
   [[nodiscard]] comm::World& world();
   /// Rank of this process, 0 before world() was called.
@@ -39,6 +44,6 @@ struct Command {
   int (*run)(Context& context);  ///< returns the exit code; throws Error
 };
 
-extern const Command kTrain;
+extern const Command kBench, kData, kEval, kExport, kGenerate, kTrain;
 
 }  // namespace lockstep::programs

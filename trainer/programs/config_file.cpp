@@ -17,6 +17,12 @@ std::optional<cxxopts::ParseResult> parse_words(cxxopts::Options options, const 
   return std::nullopt;
 }
 
+std::string required_word(const cxxopts::ParseResult& words, const std::string& name) {
+  if (words.count(name) == 0)
+    throw Error(Fault::config, "--" + name + " is missing", "--help lists the options");
+  return words[name].as<std::string>();
+}
+
 Config load_config(const cxxopts::ParseResult& words) {
   if (words.count("config") == 0)
     throw Error(Fault::config, "no config file was named", "start with configs/quickstart.yaml");

@@ -23,7 +23,7 @@ comm::World& Context::world() {
 
 namespace {
 
-const Command* const kCommands[] = {&kTrain};
+const Command* const kCommands[] = {&kTrain, &kEval, &kGenerate, &kBench, &kExport};
 
 void print_overview() {
   std::printf(

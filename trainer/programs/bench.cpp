@@ -1,0 +1,110 @@
+// lockstep bench allreduce|step ...
+#include <cstdio>
+#include <fstream>
+
+#include "comm/bench_allreduce.h"
+#include "trainer/programs/command.h"
+#include "trainer/programs/config_file.h"
+
+namespace lockstep::programs {
+
+namespace {
+
+/// "64K", "16M", "1G" or plain bytes.
+std::int64_t bytes_of(const std::string& text) {
+  std::size_t end = 0;
+  const double value = std::stod(text, &end);
+  const std::string unit = text.substr(end);
+  for (int power = 0; const char* name : {"", "K", "M", "G"}) {
+    if (unit == name || unit == std::string(name) + "iB")
+      return static_cast<std::int64_t>(value * static_cast<double>(1LL << (10 * power)));
+    ++power;
+  }
+  throw Error(Fault::config, "'" + text + "' is not a size", "write bytes, or a number with K, M or G");
+}
+
+void write_json(const std::string& file, const std::string& text) {
+  if (file.empty()) return;
+  std::ofstream out(file);
+  if (!(out << text << "\n").flush())
+    throw Error(Fault::config, "cannot write '" + file + "'", "choose another place for --json");
+}
+
+cxxopts::Options allreduce_usage() {
+  cxxopts::Options options(
+      "lockstep bench allreduce",
+      "Times and verifies all-reduce schedules in the columns of nccl-tests; run it under mpirun.\n");
+  options.add_options()                                                                               //
+      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))                   //
+      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))                  //
+      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))            //
+      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))             //
+      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))                     //
+      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))        //
+      ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())     //
+      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
+      ("h,help", "this text");
+  return options;
+}
+
+int bench_allreduce(Context& context) {
+  const auto words = parse_words(allreduce_usage(), context);
+  if (!words) return 0;
+  const cxxopts::ParseResult& given = *words;
+  comm::AllreduceBench bench;
+  bench.min_bytes = bytes_of(given["min"].as<std::string>());
+  bench.max_bytes = bytes_of(given["max"].as<std::string>());
+  bench.factor = given["factor"].as<int>();
+  bench.iterations = given["iterations"].as<int>();
+  bench.warmup = given["warmup"].as<int>();
+  bench.dtype = dtype_named(given["type"].as<std::string>());
+  bench.schedules =
+      comm::bench_schedules(given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
+                                                        : std::vector<std::string>{});
+  comm::World& world = context.world();
+  const std::vector<comm::AllreduceRow> rows = comm::bench_allreduce(world, bench);
+  if (world.rank() != 0) return 0;
+  std::printf("%s", comm::bench_table(world, rows).c_str());
+  write_json(given["json"].as<std::string>(), comm::bench_json(world, rows));
+  return 0;
+}
+
+struct Bench {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(Context& context);
+};
+const Bench kBenches[] = {
+    {"allreduce", "times and verifies all-reduce schedules", bench_allreduce},
+};
+
+void print_overview() {
+  std::printf("usage: lockstep bench NAME ...\n");
+  for (const Bench& bench : kBenches) {
+    std::printf("  %-10s %s\n", std::string(bench.name).c_str(), std::string(bench.summary).c_str());
+  }
+  std::printf("\n`lockstep bench NAME --help` tells the rest.\n");
+}
+
+int run_bench(Context& context) {
+  const std::string name = context.argc() > 1 ? context.argv()[1] : "--help";
+  if (name == "--help" || name == "-h") {
+    print_overview();
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const Bench& bench : kBenches) {
+    if (bench.name == name) {
+      context.shift();
+      return bench.run(context);
+    }
+    names.emplace_back(bench.name);
+  }
+  throw unknown_name("bench", name, names);
+}
+
+}  // namespace
+
+const Command kBench{"bench", "measure all-reduce schedules and training steps", run_bench};
+
+}  // namespace lockstep::programs

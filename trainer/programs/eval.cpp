@@ -1,0 +1,41 @@
+// lockstep eval CONFIG.yaml --weights FILE
+#include <cstdio>
+
+#include "trainer/evaluation_run.h"
+#include "trainer/programs/command.h"
+#include "trainer/programs/config_file.h"
+
+namespace lockstep::programs {
+
+namespace {
+
+cxxopts::Options usage() {
+  cxxopts::Options options(
+      "lockstep eval", "Evaluates weights on the config's evaluation split, shared out over the ranks.\n");
+  options.positional_help("CONFIG.yaml").show_positional_help();
+  options.add_options()                                                                  //
+      ("config", "the recipe that names model and data", cxxopts::value<std::string>())  //
+      ("w,weights", "checkpoint directory, run directory, safetensors file or HDF5 state dict",
+       cxxopts::value<std::string>())                                                                       //
+      ("s,set", "override a key: --set eval.split=validation", cxxopts::value<std::vector<std::string>>())  //
+      ("h,help", "this text");
+  options.parse_positional({"config"});
+  return options;
+}
+
+int run_eval(Context& context) {
+  const auto words = parse_words(usage(), context);
+  if (!words) return 0;
+  const Config config = load_config(*words);
+  const std::string weights = required_word(*words, "weights");
+  const trainer::Evaluation evaluation = trainer::evaluate_file(config, weights, context.world());
+  if (context.rank() == 0)
+    std::printf("eval     %s (%.1f s)\n", trainer::text(evaluation).c_str(), evaluation.seconds);
+  return 0;
+}
+
+}  // namespace
+
+const Command kEval{"eval", "evaluate a checkpoint, a safetensors file or an HDF5 state dict", run_eval};
+
+}  // namespace lockstep::programs

@@ -1,0 +1,55 @@
+// lockstep generate CONFIG.yaml --weights FILE --prompt TEXT
+#include <cstdio>
+
+#include "trainer/evaluation_run.h"
+#include "trainer/programs/command.h"
+#include "trainer/programs/config_file.h"
+
+namespace lockstep::programs {
+
+namespace {
+
+cxxopts::Options usage() {
+  cxxopts::Options options("lockstep generate", "Continues a text with a trained language model.\n");
+  options.positional_help("CONFIG.yaml").show_positional_help();
+  options.add_options()  //
+      ("config", "the recipe that names model and data (whose tokenizer is used)",
+       cxxopts::value<std::string>())  //
+      ("w,weights", "checkpoint directory, run directory, safetensors file or HDF5 state dict",
+       cxxopts::value<std::string>())                                                      //
+      ("p,prompt", "text to continue", cxxopts::value<std::string>()->default_value(""))   //
+      ("n,tokens", "tokens to add", cxxopts::value<std::int64_t>()->default_value("200"))  //
+      ("temperature", "0 takes the likeliest token, 1 the model's own odds",
+       cxxopts::value<double>()->default_value("0.8"))  //
+      ("top-k", "draw among the k likeliest tokens; 0: all",
+       cxxopts::value<std::int64_t>()->default_value("0"))                                         //
+      ("seed", "another seed, another text", cxxopts::value<std::uint64_t>()->default_value("1"))  //
+      ("s,set", "override a key of the config", cxxopts::value<std::vector<std::string>>())        //
+      ("h,help", "this text");
+  options.parse_positional({"config"});
+  return options;
+}
+
+int run_generate(Context& context) {
+  const auto words = parse_words(usage(), context);
+  if (!words) return 0;
+  const Config config = load_config(*words);
+  trainer::generate(config, required_word(*words, "weights"),
+                    {.prompt = (*words)["prompt"].as<std::string>(),
+                     .tokens = (*words)["tokens"].as<std::int64_t>(),
+                     .temperature = (*words)["temperature"].as<double>(),
+                     .top_k = (*words)["top-k"].as<std::int64_t>(),
+                     .seed = (*words)["seed"].as<std::uint64_t>()},
+                    [](const std::string& piece) {
+                      std::fputs(piece.c_str(), stdout);
+                      std::fflush(stdout);
+                    });
+  std::printf("\n");
+  return 0;
+}
+
+}  // namespace
+
+const Command kGenerate{"generate", "continue a text with a trained language model", run_generate};
+
+}  // namespace lockstep::programs
