@@ -129,8 +129,9 @@ template <class Pool>
 Shape pooled(const Pool& op, const Site& site) {
   const Shape& x = site.image();
   for (std::size_t i = 0; i < 2; ++i) {
-    site.expect(2 * op.padding[i] <= op.kernel[i],
-                fmt::format("padding {} is more than half of kernel {}", op.padding[i], op.kernel[i]));
+    site.expect(
+        op.padding[i] < op.kernel[i],
+        fmt::format("padding {} leaves windows of {} without an element", op.padding[i], op.kernel[i]));
   }
   const auto height = slide(site, x[2], {op.kernel[0], op.stride[0], op.padding[0], 1});
   const auto width = slide(site, x[3], {op.kernel[1], op.stride[1], op.padding[1], 1});

@@ -59,12 +59,16 @@ class CrossEntropyKernel final : public LossKernel<T> {
   [[nodiscard]] std::int64_t first(std::int64_t row) const {
     return row / stride_ * classes_ * stride_ + row % stride_;
   }
-  T log_sum(const T* x) const {
+  /// log softmax(x)_k = (x_k - largest) - log_sum: never the difference of two large numbers.
+  struct Normaliser {
+    T largest, log_sum;
+  };
+  Normaliser normaliser(const T* x) const {
     T largest = x[0];
     for (std::int64_t k = 1; k < classes_; ++k) largest = std::max(largest, x[k * stride_]);
     T sum = 0;
     for (std::int64_t k = 0; k < classes_; ++k) sum += std::exp(x[k * stride_] - largest);
-    return largest + std::log(sum);
+    return {largest, std::log(sum)};
   }
   [[nodiscard]] T wanted(std::int64_t k, std::int64_t target) const {
     return (k == target ? 1 - smoothing_ : T{0}) + smoothing_ / static_cast<T>(classes_);
@@ -79,17 +83,20 @@ class CrossEntropyKernel final : public LossKernel<T> {
                   "set the model's number of classes to the data's, or ignore_index to the label to skip");
     }
     const T* x = this->x() + first(row);
-    const T total = log_sum(x);
+    const auto [largest, log_sum] = normaliser(x);
     T loss = 0;
-    for (std::int64_t k = 0; k < classes_; ++k) loss += wanted(k, target) * (total - x[k * stride_]);
+    for (std::int64_t k = 0; k < classes_; ++k) {
+      loss += wanted(k, target) * (log_sum - (x[k * stride_] - largest));
+    }
     return std::max(loss, T{0});
   }
   void row_gradient(std::int64_t row, T share) override {
     const T* x = this->x() + first(row);
     T* dx = this->dx() + first(row);
-    const T total = log_sum(x);
+    const auto [largest, log_sum] = normaliser(x);
     for (std::int64_t k = 0; k < classes_; ++k) {
-      dx[k * stride_] += share * (std::exp(x[k * stride_] - total) - wanted(k, this->ids(1)[row]));
+      const T probability = std::exp(x[k * stride_] - largest - log_sum);
+      dx[k * stride_] += share * (probability - wanted(k, this->ids(1)[row]));
     }
   }
 
