@@ -89,7 +89,7 @@ class ParameterStore {
 
   /// Values and state by name, canonical, under "values" and "state".
   void save(StateWriter& writer) const;
-  void load(const StateReader& reader);
+  void load(const StateReader& reader);  ///< a failed load leaves the slots before the refused one loaded
 
  private:
   SlotLayout parameters_;

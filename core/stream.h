@@ -18,7 +18,7 @@ namespace lockstep {
 /// A point in a stream. Copies share the point; a default-made event is complete.
 class Event {
  public:
-  struct State;  ///< defined by the stream that records it
+  struct State;  ///< in event_state.h; each kind of stream derives its own
 
   Event() = default;
   explicit Event(std::shared_ptr<State> state) : state_(std::move(state)) {}

@@ -129,7 +129,11 @@ Hdf5Handle::~Hdf5Handle() {
   close_(id_);
 }
 
-Hdf5File Hdf5File::open(const std::string& path) {
+Hdf5File Hdf5File::open(const std::string& path) { return open_as(path, H5F_ACC_RDONLY); }
+
+Hdf5File Hdf5File::edit(const std::string& path) { return open_as(path, H5F_ACC_RDWR); }
+
+Hdf5File Hdf5File::open_as(const std::string& path, unsigned how) {
   check_readable(path);
   const Hdf5Guard guard;
   if (H5Fis_hdf5(path.c_str()) <= 0) {
@@ -139,12 +143,12 @@ Hdf5File Hdf5File::open(const std::string& path) {
         "web page");
   }
   const auto access = unlocked_access();
-  auto handle = owned(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose);
+  auto handle = owned(H5Fopen(path.c_str(), how, access.id()), H5Fclose);
   if (!handle.valid()) {
     throw Error(Fault::data, fmt::format("'{}' is a damaged or truncated HDF5 file: {}", path, hdf5_reason()),
                 "copy or make the file again and compare sizes");
   }
-  return Hdf5File(std::make_shared<State>(State{path, std::move(handle), false}));
+  return Hdf5File(std::make_shared<State>(State{path, std::move(handle)}));
 }
 
 Hdf5File Hdf5File::create(const std::string& path) {
@@ -158,7 +162,7 @@ Hdf5File Hdf5File::create(const std::string& path) {
   const auto access = unlocked_access();
   auto handle = owned(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
   if (!handle.valid()) throw cannot("create", path, "/");
-  return Hdf5File(std::make_shared<State>(State{path, std::move(handle), true}));
+  return Hdf5File(std::make_shared<State>(State{path, std::move(handle)}));
 }
 
 const std::string& Hdf5File::path() const noexcept { return state_->path; }

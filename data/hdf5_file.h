@@ -56,7 +56,7 @@ struct Hdf5Storage {
   std::int64_t stored_bytes = 0;
 };
 
-/// An open dataset. Keeps its file open. Thread-safe.
+/// An open dataset. Keeps its file open. Thread-safe. storage() tells how it was when it was opened.
 class Hdf5Array {
  public:
   struct State;
@@ -94,6 +94,8 @@ class Hdf5File {
   static Hdf5File open(const std::string& path);
   /// Makes or empties the file. Throws Fault::data naming the file and the system's reason.
   static Hdf5File create(const std::string& path);
+  /// For reading and writing what is there. Throws like open().
+  static Hdf5File edit(const std::string& path);
 
   [[nodiscard]] const std::string& path() const noexcept;
   [[nodiscard]] bool has_group(const std::string& name) const;
@@ -117,6 +119,7 @@ class Hdf5File {
   void flush();
 
  private:
+  static Hdf5File open_as(const std::string& path, unsigned access);
   explicit Hdf5File(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };

@@ -31,7 +31,6 @@ class Hdf5Guard {
 struct Hdf5File::State {
   std::string path;
   Hdf5Handle handle;
-  bool writable = false;
 };
 
 struct Hdf5Array::State {

@@ -196,10 +196,11 @@ class MpiTransport final : public HostTransport {
 
   [[noreturn]] void expire(const Operation& operation, const Deadline& deadline,
                            std::vector<int> waiting_for) {
+    const double waited_s = deadline.waited_s();
     job_->failed = true;
     MpiWatch::Answers answers = job_->watch.ask(id_);
     const DeadlineExpired report(
-        {rank(), operation, deadline.waited_s(), std::move(waiting_for), std::move(answers.positions)});
+        {rank(), operation, waited_s, std::move(waiting_for), std::move(answers.positions)});
     if (answers.told_elsewhere) std::this_thread::sleep_for(kLeaveReport);
     throw report;
   }

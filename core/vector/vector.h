@@ -1,6 +1,6 @@
 // The few flat-array primitives that several rooms need. All enqueue on the stream and return; spans must
-// stay valid until the work has run, have equal counts where two meet, and live on the stream's device. Sums
-// run in a fixed order that depends on the count alone, so equal inputs give equal bits on every rank.
+// stay valid until the work has run, have equal counts where two meet, and live on the stream's device (else
+// the call throws). Sums run in an order fixed by the count: equal bits on every rank and instruction set.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@ namespace lockstep::vector {
 
 /// x = value (any float dtype; integers take the truncated value).
 void fill(FlatSpan x, float value, Stream& stream);
-/// to = from, converting between f64, f32, bf16 and f16 (equal dtypes copy bits). Same count; may not
-/// overlap.
+/// to = from, converting between f64, f32, bf16 and f16 by way of f32; equal dtypes copy bits. Same count;
+/// may not overlap.
 void cast(FlatSpan from, FlatSpan to, Stream& stream);
 /// y = y + x in y's dtype (f64, f32, bf16, f16 added in f32; i32, i64 wrap).
 void add(FlatSpan x, FlatSpan y, Stream& stream);
-/// y = x + y with x as the left operand, as a schedule needs it: `received` and `mine` are added lower rank
-/// first.
+/// out = left + right, as a schedule needs it: `received` and `mine` are added lower rank first. `out` may be
+/// one of the operands; a partial overlap may not.
 void sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream);
 /// y = y + factor * x (f32).
 void axpy(float factor, FlatSpan x, FlatSpan y, Stream& stream);

@@ -1,8 +1,13 @@
 // The MPI binding, whole under mpirun.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
 #include "comm/collectives.h"
 #include "comm/worlds.h"
+#include "core/memory.h"
 #include "tests/comm/conformance.h"
 #include "tests/support/mpi_main.h"
 
@@ -35,6 +40,28 @@ TEST(Mpi, library_sum_is_the_transports_own) {
   stream->synchronize();
   EXPECT_EQ(data[1000], static_cast<float>(mpi_world().size()));
   EXPECT_EQ(transport->traffic().messages, 0);
+}
+
+/// Two arrays of 2 GiB are too much for a test that always runs: set LOCKSTEP_TEST_LARGE.
+TEST(Mpi, message_above_two_gib_arrives) {
+  if (std::getenv("LOCKSTEP_TEST_LARGE") == nullptr)
+    GTEST_SKIP() << "needs 5 GB; set LOCKSTEP_TEST_LARGE to run it";
+  const auto transport = mpi_world().transport(60);
+  const auto stream = make_stream(Device{});
+  const std::int64_t count = (std::int64_t{1} << 31) + 1001;
+  const bool sends = mpi_world().rank() == mpi_world().size() - 1;
+  const bool receives = mpi_world().rank() == 0;
+  const FlatArray out = make_array(Device{}, Dtype::u8, sends ? count : 0);
+  const FlatArray in = make_array(Device{}, Dtype::u8, receives ? count : 0);
+  if (sends) std::memset(out.span.data, 7, out.span.bytes());
+  const Send send{0, out.span};
+  const Recv receive{mpi_world().size() - 1, in.span};
+  transport->transfer({&send, sends ? 1u : 0u}, {&receive, receives ? 1u : 0u}, {.name = "large"}, *stream);
+  stream->synchronize();
+  if (receives) {
+    const auto bytes = in.span.as<std::uint8_t>();
+    EXPECT_EQ(std::count(bytes.begin(), bytes.end(), 7), count);
+  }
 }
 
 TEST(Mpi, library_sum_has_no_sixteen_bit_floats) {

@@ -7,10 +7,13 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
+#include <string_view>
 #include <thread>
 
+#include "comm/transport/mpi_options.h"
 #include "comm/worlds.h"
 #include "core/error.h"
 
@@ -53,7 +56,11 @@ lockstep::comm::World& lockstep::testing::mpi_world() { return *world; }
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
   try {
-    world = lockstep::comm::make_mpi_world(&argc, &argv);
+    lockstep::comm::MpiOptions options;
+    const std::string_view last = argv[argc - 1];
+    constexpr std::string_view kPieces = "--piece-bytes=";
+    if (last.starts_with(kPieces)) options.piece_bytes = std::atoll(last.data() + kPieces.size());
+    world = lockstep::comm::make_mpi_world(&argc, &argv, options);
     return run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

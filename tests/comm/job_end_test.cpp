@@ -1,0 +1,98 @@
+// A rank that dies, stops, leaves or fails ends the whole MPI job within seconds, and somebody says which
+// rank it was.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+namespace {
+
+struct Ending {
+  int exit_code = -1;
+  double seconds = 0;
+  std::string output;
+  [[nodiscard]] bool says(const std::string& text) const { return output.find(text) != std::string::npos; }
+  [[nodiscard]] int count(const std::string& text) const {
+    int found = 0;
+    for (auto at = output.find(text); at != std::string::npos; at = output.find(text, at + 1)) ++found;
+    return found;
+  }
+};
+
+/// Runs the ranks under mpirun; `timeout` is the guard of this test itself (124: the job hung).
+Ending run(int ranks, const std::string& how, const std::string& deadline_s) {
+  const std::string command =
+      std::string(
+          "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 timeout "
+          "-k 5 60 " LOCKSTEP_MPIEXEC " --oversubscribe --bind-to none -n ") +
+      std::to_string(ranks) + " " LOCKSTEP_ENDING_RANKS " " + how + " " + deadline_s + " 2>&1";
+  const auto begin = std::chrono::steady_clock::now();
+  Ending ending;
+  std::FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return ending;
+  std::array<char, 4096> part{};
+  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
+    ending.output.append(part.data(), got);
+  const int status = pclose(pipe);
+  ending.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  ending.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return ending;
+}
+
+constexpr double kSeconds = 15;  // far below the guard, far above the 2 s it takes, for busy machines
+
+TEST(JobEnd, healthy_ranks_end_with_zero) {
+  const Ending ending = run(3, "no", "30");
+  EXPECT_EQ(ending.exit_code, 0) << ending.output;
+  EXPECT_TRUE(ending.says("all steps done")) << ending.output;
+}
+
+TEST(JobEnd, killed_rank_ends_the_job_and_is_named) {
+  const Ending ending = run(3, "kill", "30");
+  EXPECT_EQ(ending.exit_code, 137) << ending.output;
+  EXPECT_LT(ending.seconds, kSeconds);
+  EXPECT_TRUE(ending.says("rank 2")) << ending.output;  // by mpirun, which sees it first
+}
+
+TEST(JobEnd, rank_that_exits_silently_ends_the_job_and_is_named) {
+  const Ending ending = run(3, "exit", "30");
+  EXPECT_NE(ending.exit_code, 0) << ending.output;
+  EXPECT_LT(ending.seconds, kSeconds);
+  EXPECT_TRUE(ending.says("rank 2")) << ending.output;
+}
+
+TEST(JobEnd, stopped_rank_is_named_once_as_not_answering) {
+  const Ending ending = run(3, "stop", "1");
+  EXPECT_EQ(ending.exit_code, 4) << ending.output;
+  EXPECT_LT(ending.seconds, kSeconds);
+  EXPECT_TRUE(ending.says("ring all-reduce (sequence 6, bucket 0, 400000 bytes) waited 1.0 s"))
+      << ending.output;
+  EXPECT_TRUE(ending.says("for rank 2: rank 2 did not answer")) << ending.output;
+  EXPECT_EQ(ending.count("communication error"), 1) << ending.output;
+}
+
+TEST(JobEnd, late_rank_is_named_with_its_place) {
+  for (const int ranks : {2, 4}) {
+    const Ending ending = run(ranks, "late", "1");
+    const std::string last = std::to_string(ranks - 1);
+    EXPECT_EQ(ending.exit_code, 4) << ending.output;
+    EXPECT_LT(ending.seconds, kSeconds);
+    EXPECT_TRUE(ending.says("for rank " + last + ": rank " + last +
+                            " has not come on from sequence 5 in ring all-reduce"))
+        << ending.output;
+    EXPECT_EQ(ending.count("communication error"), 1) << ending.output;
+  }
+}
+
+TEST(JobEnd, rank_that_throws_ends_the_job_with_its_message_and_code) {
+  const Ending ending = run(3, "throw", "30");
+  EXPECT_EQ(ending.exit_code, 3) << ending.output;
+  EXPECT_LT(ending.seconds, kSeconds);
+  EXPECT_TRUE(ending.says("rank 2: data error: label 12 is out of range; use 12 classes")) << ending.output;
+  EXPECT_EQ(ending.count("error:"), 1) << ending.output;
+}
+
+}  // namespace
