@@ -75,14 +75,19 @@ void write_text(const fs::path& path, const std::string& text) {
   sync_path(path.string());
 }
 
+constexpr const char* kUseOlder = "use an older checkpoint of the run, or copy this one again";
+
 /// The parsed manifest of a whole checkpoint; throws naming what is wrong.
 Json verified_manifest(const fs::path& directory) {
   const fs::path path = directory / "manifest.json";
   std::ifstream file(path);
-  if (!file) throw Error(Fault::checkpoint, "'" + path.string() + "' is missing", "");
+  if (!file)
+    throw Error(Fault::checkpoint, "'" + path.string() + "' is missing",
+                "name a run directory, or checkpoints/step-N in it");
   const Json manifest = Json::parse(file, nullptr, false);
   if (manifest.is_discarded() || !manifest.is_object() || manifest.value("format", "") != kFormat) {
-    throw Error(Fault::checkpoint, "'" + path.string() + "' is not a manifest of a Lockstep checkpoint", "");
+    throw Error(Fault::checkpoint, "'" + path.string() + "' is not a manifest of a Lockstep checkpoint",
+                "name a run directory, or checkpoints/step-N in it");
   }
   if (manifest.value("version", 0) != kVersion) {
     throw Error(Fault::checkpoint,
@@ -93,9 +98,10 @@ Json verified_manifest(const fs::path& directory) {
   for (const Json& entry : manifest.at("files")) {
     const fs::path part = directory / entry.at("file").get<std::string>();
     const FileSum stated{entry.at("bytes").get<std::int64_t>(), entry.at("crc32").get<std::uint32_t>()};
-    if (!fs::exists(part)) throw Error(Fault::checkpoint, "'" + part.string() + "' is missing", "");
+    if (!fs::exists(part)) throw Error(Fault::checkpoint, "'" + part.string() + "' is missing", kUseOlder);
     if (sum_file(part.string()) != stated)
-      throw Error(Fault::checkpoint, "'" + part.string() + "' is damaged: size or checksum differ", "");
+      throw Error(Fault::checkpoint, "'" + part.string() + "' is damaged: size or checksum differ",
+                  kUseOlder);
   }
   return manifest;
 }

@@ -187,13 +187,15 @@ std::vector<float> floats_of(const StateEntry& entry, const std::string& key) {
 
 NamedTensors read_weights(const std::string& path) {
   std::error_code failure;
+  const bool checkpoint = std::filesystem::path(path).filename() == "manifest.json";
+  if (checkpoint || std::filesystem::is_directory(path, failure)) return tensors_of(read_shared_state(path));
   if (!std::filesystem::is_regular_file(path, failure)) {
     throw Error(Fault::checkpoint, fmt::format("there is no weight file '{}'", path), "check the path");
   }
   if (looks_like_hdf5(path)) return read_state_dict(path);
   if (looks_like_safetensors(path) || path.ends_with(".safetensors")) return read_safetensors(path);
   throw Error(Fault::checkpoint,
-              fmt::format("'{}' is neither a safetensors file nor an HDF5 state dict", path),
+              fmt::format("'{}' is neither a checkpoint, a safetensors file nor an HDF5 state dict", path),
               "convert PyTorch's .pt and .pth with safetensors.torch.save_file(model.state_dict(), ...)");
 }
 

@@ -11,8 +11,9 @@
 
 namespace lockstep::trainer {
 
-/// The tensors of a safetensors file or an HDF5 state dict, told apart by content. Throws Fault::checkpoint
-/// naming the file when it is missing, truncated or neither.
+/// The tensors of a safetensors file, an HDF5 state dict or a checkpoint (its directory, its manifest.json,
+/// or a run directory: the newest), told apart by content. Throws Fault::checkpoint naming the file when it
+/// is missing, damaged or none of these.
 [[nodiscard]] NamedTensors read_weights(const std::string& path);
 
 /// The model in the shared state of a checkpoint ("model/values/*", "model/state/*"); averaged weights

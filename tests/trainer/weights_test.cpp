@@ -7,9 +7,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "comm/allreduce/schedule.h"
+#include "comm/collectives.h"
+#include "comm/worlds.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "tests/models/model_support.h"
+#include "trainer/checkpoint.h"
 #include "trainer/safetensors.h"
 #include "trainer/state_dict.h"
 
@@ -106,6 +110,36 @@ TEST(Weights, checkpoint_state_repeats_every_bit) {
   assign_weights(tensors_of(saved), "step-1", *into.model, into.store);
   EXPECT_EQ(from.store.parameter_hash(), into.store.parameter_hash());
   EXPECT_EQ(from.store.state_hash(), into.store.state_hash());
+}
+
+TEST(Weights, a_run_directory_gives_its_newest_checkpoint) {
+  const std::string run = scratch("run");
+  std::filesystem::remove_all(run);
+  std::filesystem::create_directories(run);
+  const auto world = comm::make_self_world();
+  const auto& row = comm::schedules().row(comm::default_schedule());
+  comm::Control control(comm::make_collectives(
+      world->transport(10), comm::schedules().create(row.name, Options::of(row.settings))));
+  std::string newest;
+  for (const std::uint64_t seed : {1, 2}) {
+    const Subject from = resnet(seed);
+    Checkpoint checkpoint;
+    checkpoint.step = static_cast<std::int64_t>(seed);
+    StateWriter writer = StateWriter(checkpoint.shared).scope("model");
+    from.store.save(writer);
+    newest = save_checkpoint(run, checkpoint, {}, control);
+  }
+  const Subject second = resnet(2);
+  for (const std::string& path : {run, run + "/" + newest, run + "/" + newest + "/manifest.json"}) {
+    Subject into = resnet(3);
+    load_weights(path, *into.model, into.store);
+    EXPECT_EQ(into.store.parameter_hash(), second.store.parameter_hash()) << path;
+    EXPECT_EQ(into.store.state_hash(), second.store.state_hash()) << path;
+  }
+  std::filesystem::remove_all(run);
+  std::filesystem::create_directories(run);
+  expect_says(refusal([&] { (void)read_weights(run); }), run);
+  std::filesystem::remove_all(run);
 }
 
 TEST(Weights, averaged_values_of_a_checkpoint_win) {
@@ -207,7 +241,7 @@ TEST(Weights, foreign_and_missing_files_are_refused_by_name) {
   const std::string path = scratch("model.pth");
   std::ofstream(path) << "PK\3\4 this is a zip of pickles";
   expect_says(refusal([&] { (void)read_weights(path); }),
-              "neither a safetensors file nor an HDF5 state dict");
+              "neither a checkpoint, a safetensors file nor an HDF5 state dict");
   std::ofstream(path) << "\x89HDF\r\n\x1a\n and then nothing";
   expect_says(refusal([&] { (void)read_weights(path); }), path);
   std::filesystem::remove(path);
