@@ -38,8 +38,6 @@ SignalWatch::~SignalWatch() {
   for (std::size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &previous[i], nullptr);
 }
 
-bool SignalWatch::requested() const noexcept { return received != 0; }
-
 std::string SignalWatch::name() const {
   switch (received) {
     case SIGTERM:

@@ -16,8 +16,7 @@ class SignalWatch {
   ~SignalWatch();
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
-  [[nodiscard]] bool requested() const noexcept;
-  /// "SIGUSR1", or empty.
+  /// "SIGUSR1", or empty while nobody asked.
   [[nodiscard]] std::string name() const;
 };
 

@@ -95,7 +95,8 @@ class Training {
   RateSchedule rate_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<StepEngine> engine_;
-  SignalWatch signals_;
+  std::string stop_reason_;
+  Evaluation evaluation_;
 
   std::int64_t next_ = 0;   ///< step to enqueue
   std::int64_t done_ = 0;   ///< updates done
@@ -195,7 +196,8 @@ Outcome Training::run() {
 void Training::advance(std::int64_t boundary) {
   while (done_ < boundary) {
     while (next_ < boundary && !stop_ && engine_->in_flight() < kInFlight) {
-      engine_->enqueue(next_, rate_.at(next_), *loader_, signals_.requested());
+      if (options_.asked_to_stop && stop_reason_.empty()) stop_reason_ = options_.asked_to_stop();
+      engine_->enqueue(next_, rate_.at(next_), *loader_, !stop_reason_.empty());
       ++next_;
     }
     if (engine_->in_flight() == 0) return;
@@ -207,7 +209,7 @@ void Training::finish_step() {
   const StepResult result = engine_->collect();
   if (result.stop && !stop_) {
     stop_ = true;
-    log_.note("asked to stop" + (signals_.name().empty() ? "" : " by " + signals_.name()) +
+    log_.note("asked to stop" + (stop_reason_.empty() ? "" : " by " + stop_reason_) +
               ": finishing the step and saving");
   }
   if (result.skipped) {
@@ -243,16 +245,15 @@ void Training::handle_nonfinite(const StepResult& result) {
 
 void Training::evaluate_now() {
   if (!eval_set_) eval_set_ = open_dataset(config_, config_.section("eval").text("split"));
-  const Evaluation evaluation =
-      evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
-               evaluation_options(config_, plan_.microbatch), control_, *compute_);
-  const double value = evaluation.values.front().second;
-  const bool best = !best_ || (evaluation.larger_is_better ? value > *best_ : value < *best_);
+  evaluation_ = evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
+                         evaluation_options(config_, plan_.microbatch), control_, *compute_);
+  const double value = evaluation_.values.front().second;
+  const bool best = !best_ || (evaluation_.larger_is_better ? value > *best_ : value < *best_);
   if (best) {
     best_ = value;
     best_step_ = done_;
   }
-  log_.evaluation(done_, evaluation, best);
+  log_.evaluation(done_, evaluation_, best);
   replica_.refresh_working(replica_.store().values(), *compute_);
   if (best && config_.section("checkpoint").boolean("best")) save_now();
 }
@@ -307,6 +308,7 @@ Outcome Training::close(const std::string& status) {
   outcome.exit_code = status == "done" ? 0 : kStoppedExitCode;
   outcome.end = {status, done_, replica_.store().parameter_hash(), replica_.store().state_hash(), newest_};
   outcome.last_loss = last_loss_;
+  outcome.evaluation = evaluation_;
   log_.finish(outcome.end);
   control_.barrier();
   return outcome;

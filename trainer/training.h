@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,6 +16,9 @@ namespace lockstep::trainer {
 struct TrainingOptions {
   std::string run_directory;  ///< exists; the same on every rank
   bool resume = false;
+  /// Asked between steps: the name of the signal that wants the run to stop, or empty. Null: never. Any rank
+  /// may answer; all stop in the same step.
+  std::function<std::string()> asked_to_stop;
 };
 
 /// How a run ended, the same on every rank.
@@ -22,6 +26,7 @@ struct Outcome {
   int exit_code = 0;  ///< 0 done, 75 stopped early and resumable
   RunEnd end;
   float last_loss = 0;
+  Evaluation evaluation;  ///< the last one; no values when there was none
 };
 
 /// Collective. Trains from the config's start or the newest checkpoint to its end. Throws Error; a diverged

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "trainer/programs/command.h"
 #include "trainer/programs/config_file.h"
+#include "trainer/signals.h"
 #include "trainer/training.h"
 
 namespace lockstep::programs {
@@ -59,8 +60,11 @@ int run_train(Context& context) {
                        ? trainer::make_run_log(directory, config.section("run").integer("log_every"))
                        : trainer::make_silent_log();
   for (const std::string& note : config.notes()) log->note(note);
+  const trainer::SignalWatch signals;
   return trainer::train(config, world, *log,
-                        {.run_directory = directory, .resume = words->count("resume") > 0})
+                        {.run_directory = directory,
+                         .resume = words->count("resume") > 0,
+                         .asked_to_stop = [&signals] { return signals.name(); }})
       .exit_code;
 }
 

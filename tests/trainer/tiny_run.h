@@ -1,0 +1,39 @@
+// Small whole runs for tests: data sets of a few samples, a config on the reference backend, ranks as threads
+// of this process.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/options.h"
+#include "trainer/training.h"
+
+namespace lockstep::trainer {
+
+/// A directory of its own that goes when the test ends.
+class ScratchDirectory {
+ public:
+  ScratchDirectory();
+  ~ScratchDirectory();
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Images [1, 6, 6] of three classes that a small model can tell apart: 96 to train, 22 to test. `poisoned`
+/// (an index) gets a NaN.
+void write_tiny_images(const std::string& file, int poisoned = -1);
+/// 2,000 tokens of a vocabulary of 11, windows of 8.
+void write_tiny_tokens(const std::string& file);
+
+using Overrides = std::vector<std::string>;
+
+/// A config over the file in `directory`: "images" or "tokens", with overrides as --set takes them.
+[[nodiscard]] Config tiny_config(const std::string& directory, const std::string& kind,
+                                 const Overrides& overrides = {});
+
+/// Trains on `ranks` threads; every rank's outcome must be the same, and it is returned.
+[[nodiscard]] Outcome run_tiny(const Config& config, int ranks, const TrainingOptions& options);
+
+}  // namespace lockstep::trainer
