@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <sstream>
 
 #include "core/error.h"
@@ -40,8 +39,12 @@ class Log : public ::testing::Test {
 TEST_F(Log, line_holds_time_level_rank_and_message) {
   log::configure({.rank = 3, .file = file()});
   log::info("loss {:.2f}", 1.5);
-  EXPECT_TRUE(std::regex_match(contents(), std::regex(R"(\d\d:\d\d:\d\d \[info\] r3: loss 1\.50\n)")))
-      << contents();
+  const std::string line = contents();
+  ASSERT_GT(line.size(), 8u);
+  std::string time = line.substr(0, 8);
+  for (char& c : time) c = c >= '0' && c <= '9' ? '9' : c;
+  EXPECT_EQ(time, "99:99:99");
+  EXPECT_EQ(line.substr(8), " [info] r3: loss 1.50\n");
 }
 
 TEST_F(Log, lines_below_the_level_are_dropped) {
