@@ -5,51 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 
 #include "core/error.h"
 #include "core/random.h"
 #include "core/stream.h"
-#include "model_support.h"
+#include "model_cases.h"
 #include "models/executor.h"
 #include "models/ops/reference/backend.h"
 
 namespace lockstep::models {
 namespace {
-
-constexpr std::int64_t kMicrobatch = 2;
-
-struct Case {
-  Given given;
-  Task task;
-};
-
-/// A tiny task for each row; a new row needs one.
-std::vector<Case> cases_of(std::string_view model) {
-  Task labels = fields({2, 8, 8}, {8, 8});
-  labels.classes = 3;
-  static const std::map<std::string_view, std::vector<Case>> cases{
-      {"mlp",
-       {{{{"hidden", "[7, 5]"}, {"dropout", "0.2"}}, images({2, 3, 3}, 4)},
-        {{{"hidden", "[]"}}, fields({6}, {2})}}},
-      {"lenet", {{{}, images({1, 28, 28}, 3)}}},
-      {"cnn", {{{{"channels", "[4, 6]"}, {"convolutions", "2"}, {"hidden", "5"}}, images({2, 8, 8}, 3)}}},
-      {"resnet",
-       {{{}, images({3, 8, 8}, 4)},
-        {{{"shortcut", "B"}, {"zero_last_gamma", "true"}}, images({3, 8, 8}, 4)}}},
-      {"vgg16",
-       {{{{"channels", "2"}, {"hidden", "6"}, {"batch_norm", "true"}}, images({3, 64, 64}, 3)},
-        {{{"channels", "2"}, {"hidden", "6"}}, images({3, 32, 32}, 3)}}},
-      {"unet",
-       {{{{"channels", "3"}, {"levels", "2"}}, fields({1, 4, 4}, {1, 8, 8})},
-        {{{"channels", "3"}, {"levels", "1"}, {"batch_norm", "false"}}, labels}}},
-      {"gpt2", {{{{"layers", "2"}, {"heads", "2"}, {"width", "8"}, {"context", "9"}}, tokens(7, 11)}}},
-  };
-  const auto found = cases.find(model);
-  return found == cases.end() ? std::vector<Case>{} : found->second;
-}
-
-OpSpec loss_for(const Task& task) { return make_loss(task.classes > 0 ? "softmax_cross_entropy" : "mse"); }
 
 /// A model on the reference backend in T, with its arrays, fed with fixed random samples.
 template <class T>
@@ -274,11 +239,6 @@ TEST_P(EveryModel, descent_lowers_the_loss) {
   }
 }
 
-std::vector<std::string_view> model_names() {
-  std::vector<std::string_view> names;
-  for (const auto& row : models().rows()) names.push_back(row.name);
-  return names;
-}
 INSTANTIATE_TEST_SUITE_P(Table, EveryModel, testing::ValuesIn(model_names()),
                          [](const auto& row) { return std::string(row.param); });
 
