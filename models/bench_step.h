@@ -1,0 +1,55 @@
+// Measures where a training step spends its time: every kernel alone, forward and backward, beside the whole
+// step, and the rate of a large matrix product as the machine's attainable peak. The engine of
+// `lockstep bench step`.
+//
+// The bound that the CPU operations are held to is step / (convolutions, matrix products and norms run
+// alone). Those are timed unfused, one operation per kernel, so that what fusion hides counts for the step
+// and not for the sum. Attention counts with its matrix products only, at the measured peak.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "models/executor.h"
+
+namespace lockstep::models {
+
+struct StepBenchOptions {
+  Dtype compute = Dtype::f32;  ///< what the backend was made for
+  int threads = 1;             ///< as the backend's
+  int rounds = 7;              ///< each times the step and every kernel; medians over rounds are reported
+  int repetitions = 3;         ///< of each thing within a round; the fastest counts
+  bool fuse = true;            ///< of the step under test
+  /// Clock the compute thread's processor time, not the wall: for busy machines. Meaningful for one thread.
+  bool processor_time = false;
+};
+
+/// One kernel of the step, timed alone (with its fused operations).
+struct KernelTime {
+  NodeReport node;
+  double forward_s = 0, backward_s = 0;
+};
+
+struct StepBench {
+  double peak_flops_per_s = 0;                             ///< of a matrix product in the compute dtype
+  std::vector<KernelTime> kernels;                         ///< of the step under test
+  double step_s = 0, forward_s = 0, backward_s = 0;        ///< medians; forward with feeding the samples
+  double step_min_s = 0, step_max_s = 0;                   ///< over rounds
+  double convolutions_s = 0, products_s = 0, norms_s = 0;  ///< alone and unfused, forward and backward
+  double step_flops = 0;
+
+  /// Time of the step over the summed times of its convolutions, products and norms.
+  [[nodiscard]] double ratio() const { return step_s / (convolutions_s + products_s + norms_s); }
+  [[nodiscard]] double flops_per_s() const { return step_flops / step_s; }
+};
+
+/// Runs the graph (which needs a loss) on made-up samples. Blocks until done; makes its own stream and
+/// memory.
+[[nodiscard]] StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOptions& options);
+
+/// A table of the measurement: a line per kernel with milliseconds, share of the step and FLOP/s, then
+/// totals.
+[[nodiscard]] std::string table_of(const StepBench& bench);
+
+}  // namespace lockstep::models
