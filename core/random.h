@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace lockstep {
@@ -36,6 +37,8 @@ class RandomSource {
   /// Four words of block `block`: the fast way to fill arrays; bits(d) == block(d / 4)[d % 4]. Blocks
   /// (and draws / 4) stay below 2^62.
   [[nodiscard]] std::array<std::uint32_t, 4> block(std::uint64_t block) const noexcept;
+  /// out[i] = block(first + i): several times faster for many.
+  void blocks(std::uint64_t first, std::span<std::array<std::uint32_t, 4>> out) const noexcept;
 
  private:
   std::array<std::uint32_t, 2> key_;

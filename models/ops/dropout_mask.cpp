@@ -1,12 +1,19 @@
 // One Philox block gives the masks of four elements.
 #include "models/ops/dropout_mask.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
 #include "core/random.h"
 
 namespace lockstep::models {
+namespace {
+
+constexpr std::size_t kBlocks = 64;  ///< made at a time
+
+}  // namespace
 
 void dropout_mask(std::uint64_t seed, std::string_view node, std::int64_t sample, float rate,
                   std::int64_t first, std::span<std::uint8_t> mask) {
@@ -15,12 +22,14 @@ void dropout_mask(std::uint64_t seed, std::string_view node, std::int64_t sample
   const auto threshold = static_cast<std::uint32_t>(std::ceil(static_cast<double>(rate) * 0x1p24));
   const auto start = static_cast<std::uint64_t>(first);
   const std::uint64_t end = start + mask.size();
-  for (std::uint64_t block = start / 4; 4 * block < end; ++block) {
-    const auto words = source.block(block);
-    for (std::uint64_t lane = 0; lane < 4; ++lane) {
-      const std::uint64_t element = 4 * block + lane;
-      if (element >= start && element < end) mask[element - start] = (words[lane] >> 8) >= threshold ? 1 : 0;
-    }
+  std::array<std::array<std::uint32_t, 4>, kBlocks> words{};
+  for (std::uint64_t block = start / 4; 4 * block < end; block += kBlocks) {
+    const auto count = std::min<std::uint64_t>(kBlocks, (end - 4 * block + 3) / 4);
+    source.blocks(block, std::span(words).first(count));
+    const std::uint32_t* draws = words[0].data();
+    const std::uint64_t stop = std::min(4 * (block + count), end);
+    for (std::uint64_t element = std::max(4 * block, start); element < stop; ++element)
+      mask[element - start] = (draws[element - 4 * block] >> 8) >= threshold ? 1 : 0;
   }
 }
 

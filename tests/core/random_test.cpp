@@ -47,6 +47,19 @@ TEST(RandomSource, every_bit_of_seed_and_index_and_every_purpose_matters) {
   EXPECT_FALSE(add(RandomSource(0, "dropout", 0)));  // negative control: the same again is not new
 }
 
+TEST(RandomSource, many_blocks_are_the_single_ones) {
+  const RandomSource source(7, "many", 0x123456789abcULL);
+  for (std::uint64_t first : {0ULL, 5ULL, 0xffffffffULL - 30, 1ULL << 40}) {
+    for (std::size_t count : {0, 1, 63, 64, 65, 131}) {
+      std::vector<Words> blocks(count + 1, Words{1, 2, 3, 4});
+      source.blocks(first, std::span(blocks).first(count));
+      for (std::size_t i = 0; i < count; ++i)
+        EXPECT_EQ(blocks[i], source.block(first + i)) << first << " " << i;
+      EXPECT_EQ(blocks[count], (Words{1, 2, 3, 4}));
+    }
+  }
+}
+
 TEST(RandomSource, bits_are_the_words_of_blocks) {
   const RandomSource source(1, "order", 2);
   for (std::uint64_t draw = 0; draw < 41; ++draw) {
