@@ -1,5 +1,7 @@
 // Softmax cross-entropy over rows of K logits (samples, tokens or pixels: channels-last images are rows of
-// classes). Backward computes the probabilities again from the logits and the saved log-sum-exp.
+// classes). Backward computes the probabilities again from the logits and the saved log-sum-exp, which is
+// kept in two parts (peak, and the logarithm relative to it): their sum would lose the small one at large
+// logits.
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -15,9 +17,9 @@
 namespace lockstep::models::cpu {
 namespace {
 
-/// log(sum(exp(x))), and the sum of x for label smoothing.
+/// log(sum(exp(x))) = peak + log_sum, and the sum of x - peak for label smoothing.
 struct RowSums {
-  float log_sum_exp, sum;
+  float peak, log_sum, sum;
 };
 
 template <class T>
@@ -36,16 +38,18 @@ LOCKSTEP_HOT_LOOP RowSums row_sums(const T* x, std::int64_t classes) {
   const float exponents = sum_of(
       classes, [&](std::int64_t k) __attribute__((always_inline)) { return fast_exp(widen(x[k]) - peak); });
   const float sum = sum_of(
-      classes, [&](std::int64_t k) __attribute__((always_inline)) { return widen(x[k]); });
-  return {peak + std::log(exponents), sum};
+      classes, [&](std::int64_t k) __attribute__((always_inline)) { return widen(x[k]) - peak; });
+  return {peak, std::log(exponents), sum};
 }
 
 /// dx (+)= factor * (softmax(x) - smooth), without the target's own term.
 template <class T>
-LOCKSTEP_HOT_LOOP void row_gradient(const T* x, T* dx, std::int64_t classes, float log_sum_exp, float factor,
+LOCKSTEP_HOT_LOOP void row_gradient(const T* x, T* dx, std::int64_t classes, const float* saved, float factor,
                                     float smooth, bool add) {
+  const float peak = saved[0];
+  const float log_sum = saved[1];
   for (std::int64_t k = 0; k < classes; ++k) {
-    const float d = factor * (fast_exp(widen(x[k]) - log_sum_exp) - smooth);
+    const float d = factor * (fast_exp((widen(x[k]) - peak) - log_sum) - smooth);
     dx[k] = narrow<T>(add ? widen(dx[k]) + d : d);
   }
 }
@@ -59,7 +63,7 @@ class CrossEntropyKernel final : public CpuKernel {
         rows_(rows_of(site.input())),
         samples_(site.input()[0]) {}
 
-  [[nodiscard]] std::size_t saved_bytes() const override { return float_bytes(rows_.count); }
+  [[nodiscard]] std::size_t saved_bytes() const override { return float_bytes(2 * rows_.count); }
 
  private:
   static constexpr std::int64_t kRowsPerTask = 16;
@@ -94,9 +98,10 @@ class CrossEntropyKernel final : public CpuKernel {
     if (target == spec_.ignore_index) return kIgnoredRow;
     const T* x = in<T>() + row * rows_.width;
     const RowSums sums = row_sums(x, rows_.width);
-    saved<float>()[row] = sums.log_sum_exp;
-    const float own = sums.log_sum_exp - static_cast<float>(x[target]);
-    const float mean = sums.log_sum_exp - sums.sum / static_cast<float>(rows_.width);
+    saved<float>()[2 * row] = sums.peak;
+    saved<float>()[2 * row + 1] = sums.log_sum;
+    const float own = sums.log_sum - (static_cast<float>(x[target]) - sums.peak);
+    const float mean = sums.log_sum - sums.sum / static_cast<float>(rows_.width);
     return std::max((1 - spec_.label_smoothing) * own + spec_.label_smoothing * mean, 0.0F);
   }
 
@@ -114,7 +119,7 @@ class CrossEntropyKernel final : public CpuKernel {
       return;
     }
     const float smooth = spec_.label_smoothing / static_cast<float>(rows_.width);
-    row_gradient(x, dx, rows_.width, saved<float>()[row], share, smooth, adds());
+    row_gradient(x, dx, rows_.width, saved<float>() + 2 * row, share, smooth, adds());
     T& own = dx[in<std::int32_t>(1)[row]];
     own = T(static_cast<float>(own) - share * (1 - spec_.label_smoothing));
   }
