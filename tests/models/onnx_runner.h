@@ -3,7 +3,6 @@
 // permutation or slice on the host, never arithmetic.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
