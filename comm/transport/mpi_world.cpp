@@ -20,9 +20,6 @@ namespace lockstep::comm {
 
 namespace {
 
-/// How long a rank that is done waits for the others before it gives up on an orderly end.
-constexpr double kFarewell_s = 60;
-
 /// "Open MPI 4.1.4" of "Open MPI v4.1.4, package: ...".
 std::string library_name() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
@@ -56,8 +53,8 @@ class MpiWorld final : public World {
   MpiWorld& operator=(const MpiWorld&) = delete;
   ~MpiWorld() override {
     if (job_->failed || std::uncaught_exceptions() > exceptions_) return;
-    if (!job_->watch.farewell(kFarewell_s)) {
-      log::error("rank {}: not all ranks came to the end within {} s", rank_, kFarewell_s);
+    if (!job_->watch.farewell(options_.farewell_s)) {
+      log::error("rank {}: not all ranks came to the end within {} s", rank_, options_.farewell_s);
       return;
     }
     job_->watch.release();
@@ -126,7 +123,15 @@ void abort_job(int exit_code) {
   int finalised = 0;
   MPI_Initialized(&initialised);
   MPI_Finalized(&finalised);
-  if (initialised != 0 && finalised == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (initialised != 0 && finalised == 0) {
+    int ranks = 1;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    if (ranks == 1) {
+      MPI_Finalize();  // nobody to end; without the banner of MPI_Abort
+    } else {
+      MPI_Abort(MPI_COMM_WORLD, exit_code);
+    }
+  }
   std::_Exit(exit_code);
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/collectives.h"
+#include "comm/transport/mpi_options.h"
 #include "comm/worlds.h"
 #include "core/error.h"
 
@@ -45,9 +46,10 @@ int main(int argc, char** argv) {
   const double deadline_s = argc > 2 ? std::atof(argv[2]) : 30;
   int rank = -1;
   try {
-    const auto world = comm::make_mpi_world(&argc, &argv);
+    const auto world = comm::make_mpi_world(&argc, &argv, {.farewell_s = deadline_s});
     rank = world->rank();
     comm::sum_steps(*world, how, deadline_s);
+    if (how == "linger" && rank == 0) std::this_thread::sleep_for(std::chrono::seconds(100));
     if (rank == 0) std::printf("all steps done\n");
   } catch (const Error& error) {
     std::fprintf(stderr, "rank %d: %s error: %s; %s\n", rank, fault_name(error.fault()), error.what(),

@@ -87,7 +87,7 @@ TEST(Deadline, late_rank_is_named_with_operation_sequence_bucket_bytes_and_secon
     const auto begin = Clock::now();
     const Error error = failure_of(ranks, [&](World& world) {
       try {
-        sum_twice(world, ranks - 1, 0.3, release);
+        sum_twice(world, ranks - 1, 1.0, release);
       } catch (...) {
         release = true;  // the late one comes too late
         throw;
@@ -96,25 +96,25 @@ TEST(Deadline, late_rank_is_named_with_operation_sequence_bucket_bytes_and_secon
     const std::string what = error.what();
     EXPECT_EQ(error.fault(), Fault::communication);
     EXPECT_NE(what.find("ring all-reduce (sequence 2, bucket 8, 4000 bytes)"), std::string::npos) << what;
-    EXPECT_NE(what.find("waited 0.3 s"), std::string::npos) << what;
+    EXPECT_NE(what.find("waited 1."), std::string::npos) << what;
     EXPECT_NE(what.find("for rank " + std::to_string(ranks - 1) + ": rank " + std::to_string(ranks - 1) +
                         " has not come on from sequence 1 in ring all-reduce"),
               std::string::npos)
         << what;
-    EXPECT_LT(seconds_since(begin), 3);
+    EXPECT_LT(seconds_since(begin), 20);
   }
 }
 
 TEST(Deadline, all_present_report_nothing) {
   const std::atomic<bool> release = true;
   for (const int ranks : {1, 2, 3, 4}) {
-    EXPECT_NO_THROW(run_ranks_as_threads(ranks, [&](World& world) { sum_twice(world, -1, 5, release); }));
+    EXPECT_NO_THROW(run_ranks_as_threads(ranks, [&](World& world) { sum_twice(world, -1, 60, release); }));
   }
 }
 
 TEST(Deadline, other_operation_at_the_same_sequence_is_told) {
   const Error error = failure_of(2, [](World& world) {
-    const auto collectives = make_collectives(world.transport(0.3), conformance::schedule_called("ring"));
+    const auto collectives = make_collectives(world.transport(1.0), conformance::schedule_called("ring"));
     const auto stream = make_stream(Device{});
     std::vector<float> data(8, 1);
     if (world.rank() == 0) {
