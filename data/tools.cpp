@@ -6,7 +6,8 @@
 namespace lockstep::data {
 
 std::span<const DataTool> importers() {
-  static const std::array<DataTool, 0> kRows{};
+  static const std::array kRows{kIdxImporter,  kCifarImporter,  kImagesImporter,
+                                kTextImporter, kTokensImporter, kHdf5Importer};
   return kRows;
 }
 

@@ -50,6 +50,12 @@ template <std::size_t N>
 }
 
 /// The rows, each defined in its own file.
+extern const DataTool kCifarImporter;
+extern const DataTool kHdf5Importer;
+extern const DataTool kIdxImporter;
+extern const DataTool kImagesImporter;
+extern const DataTool kTextImporter;
+extern const DataTool kTokensImporter;
 extern const DataTool kWeatherGenerator;
 
 }  // namespace lockstep::data
