@@ -15,7 +15,13 @@ target_compile_options(
             -Wpedantic
             -Wshadow
             -Wnon-virtual-dtor
+            # Designated initialisers leave the rest at their defaults on purpose.
+            -Wno-missing-field-initializers
             -ffp-contract=off>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # g++ 12 mistakes inlined std::string assignments for overlapping copies (GCC bug 105329).
+  target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 target_compile_definitions(lockstep_compile INTERFACE LOCKSTEP_VERSION="${PROJECT_VERSION}")
 if(LOCKSTEP_WERROR)
   target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)

@@ -8,8 +8,8 @@
 #include <map>
 #include <span>
 #include <string>
-#include <utility>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/dtype.h"

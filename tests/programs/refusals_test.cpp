@@ -52,7 +52,7 @@ TEST_F(Refusal, unknown_override_names_nearest) {
 }
 
 TEST_F(Refusal, wrong_type_names_key_and_type) {
-  expect(train("--set train.steps=many"), 2, {"train.steps", "many", "integer"});
+  expect(train("--set train.steps=many"), 2, {"train.steps", "many", "whole number"});
 }
 
 TEST_F(Refusal, unknown_part_lists_the_known) {
@@ -92,7 +92,7 @@ TEST_F(Refusal, weights_of_another_shape) {
   ASSERT_EQ(shell("$L export " + dir() + "/run " + dir() + "/w.safetensors").code, 0);
   const std::string wider = " --set model.cnn.channels=[5] --set init.weights=" + dir() + "/w.safetensors";
   expect(shell("$L train " + dir() + "/c.yaml --run-dir " + dir() + "/other" + wider), 6,
-         {"w.safetensors", "[4", "[5"});
+         {"w.safetensors", "[3, 36]", "[3, 45]"});
 }
 
 TEST_F(Refusal, missing_weights) { expect(train("--set init.weights=/nowhere/w.h5"), 6, {"/nowhere/w.h5"}); }
@@ -123,14 +123,6 @@ TEST_F(Refusal, unwritable_run_directory) {
 TEST_F(Refusal, run_directory_of_another_run) {
   ASSERT_EQ(train("").code, 0);
   expect(train(""), 2, {"holds another run", "--resume"});
-}
-
-// A file-size limit stands in for a full disk: writes fail in the middle of a checkpoint.
-TEST_F(Refusal, full_disk_while_checkpointing_leaves_no_litter) {
-  const Ran ran =
-      shell("trap '' XFSZ; ulimit -f 8; $L train " + dir() + "/c.yaml --run-dir " + dir() + "/run");
-  expect(ran, 6, {"checkpoints"});
-  EXPECT_TRUE(std::filesystem::is_empty(dir() + "/run/checkpoints")) << "a half-written checkpoint is left";
 }
 
 TEST_F(Refusal, diverged_run_ends_with_code_7) {

@@ -68,7 +68,7 @@ TEST_P(Reproducible, ring_without_the_mode_differs_between_rank_counts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Reproducible, testing::Values("mlp", "cnn", "gpt2"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& each) { return std::string(each.param); });
 
 TEST(ReproducibleRefusals, each_is_named) {
   const ScratchDirectory scratch;

@@ -1,7 +1,9 @@
 // A resumed run repeats the original bit for bit; damage and signals lose nothing.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -55,7 +57,7 @@ std::vector<std::string> optimizer_names() {
   return names;
 }
 INSTANTIATE_TEST_SUITE_P(Optimizers, Resume, testing::ValuesIn(optimizer_names()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 // Negative control: resuming with other data order must not give the same bits.
 TEST(ResumeControl, another_seed_ends_elsewhere) {
@@ -88,6 +90,33 @@ TEST(ResumeDamage, nothing_whole_is_refused_by_name) {
     EXPECT_EQ(error.fault(), Fault::checkpoint);
     EXPECT_NE(std::string(error.what()).find("manifest.json"), std::string::npos);
   }
+}
+
+// A file-size limit stands in for a full disk: writes fail in the middle of a checkpoint.
+TEST(ResumeDamage, full_disk_while_checkpointing_leaves_no_litter_and_the_older_one_whole) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const std::string run = scratch.path() + "/run";
+  static_cast<void>(run_part(scratch.path(), run, {"train.steps=2"}, 0, false));
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit small = before;
+  small.rlim_cur = 1024;
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string what = "saved on a full disk";
+  try {
+    static_cast<void>(run_part(scratch.path(), run, {"train.steps=4"}, 0, true));
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::checkpoint);
+    what = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(what.find("checkpoints"), std::string::npos) << what;
+  EXPECT_FALSE(fs::exists(run + "/checkpoints/.writing-step-4"));
+  EXPECT_TRUE(fs::exists(run + "/checkpoints/step-2/manifest.json"));
+  EXPECT_EQ(run_part(scratch.path(), run, {"train.steps=4"}, 0, true).exit_code, 0);
 }
 
 TEST(Resume, checkpoint_of_two_ranks_continues_on_four) {

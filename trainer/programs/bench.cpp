@@ -3,6 +3,9 @@
 #include <fstream>
 
 #include "comm/bench_allreduce.h"
+#include "models/bench_step.h"
+#include "models/model.h"
+#include "trainer/parts.h"
 #include "trainer/programs/command.h"
 #include "trainer/programs/config_file.h"
 
@@ -69,6 +72,42 @@ int bench_allreduce(Context& context) {
   return 0;
 }
 
+cxxopts::Options step_usage() {
+  cxxopts::Options options(
+      "lockstep bench step",
+      "Times a training step and each of its operations alone, beside the peak of a matrix product.\n");
+  options.positional_help("CONFIG.yaml").show_positional_help();
+  options.add_options()                                                                       //
+      ("config", "the recipe that names model and data", cxxopts::value<std::string>())       //
+      ("s,set", "override a key of the config", cxxopts::value<std::vector<std::string>>())   //
+      ("n,rounds", "medians over so many rounds", cxxopts::value<int>()->default_value("7"))  //
+      ("processor-time", "clock the compute thread's processor time: for busy machines")      //
+      ("h,help", "this text");
+  options.parse_positional({"config"});
+  return options;
+}
+
+int bench_step(Context& context) {
+  const auto words = parse_words(step_usage(), context);
+  if (!words) return 0;
+  const Config config = load_config(*words);
+  const auto dataset = trainer::open_dataset(config);
+  const std::int64_t microbatch = trainer::plan_of(config, *dataset, 0, 1).microbatch;
+  const trainer::ReplicaOptions options = trainer::replica_options(config, microbatch, true);
+  const auto model = models::models().create(options.model, options.model_settings);
+  const models::OpSpec loss = models::losses().create(options.loss, options.loss_settings)->spec();
+  const data::LoaderSpec samples = data::describe_samples(*dataset, config.section("data"), true);
+  const models::Graph graph = models::build_graph(*model, trainer::task_of(samples), microbatch, &loss);
+  const auto backend = models::make_backend(options.backend, options.backend_options);
+  const models::StepBench bench = models::bench_step(graph, *backend,
+                                                     {.compute = options.backend_options.compute,
+                                                      .threads = options.backend_options.threads,
+                                                      .rounds = (*words)["rounds"].as<int>(),
+                                                      .processor_time = words->count("processor-time") > 0});
+  std::printf("%s", models::table_of(bench).c_str());
+  return 0;
+}
+
 struct Bench {
   std::string_view name;
   std::string_view summary;
@@ -76,6 +115,7 @@ struct Bench {
 };
 const Bench kBenches[] = {
     {"allreduce", "times and verifies all-reduce schedules", bench_allreduce},
+    {"step", "times a training step operation by operation", bench_step},
 };
 
 void print_overview() {

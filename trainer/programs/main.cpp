@@ -23,7 +23,7 @@ comm::World& Context::world() {
 
 namespace {
 
-const Command* const kCommands[] = {&kTrain, &kEval, &kGenerate, &kBench, &kExport};
+const Command* const kCommands[] = {&kTrain, &kEval, &kGenerate, &kData, &kBench, &kExport};
 
 void print_overview() {
   std::printf(
