@@ -125,7 +125,7 @@ void add_background(Field& field, Draws& draws) {
 void add_cyclone(Field& field, Draws& draws) {
   const Vector centre = draws.point(0.65);
   const double radius = draws.between(0.14, 0.3);
-  const double strength = draws.between(0.7, 2.2);
+  const double strength = draws.between(1.6, 3.6);
   const double spin = draws.sign() * strength;
   const auto distance = [&](Vector at) {
     return std::sqrt(square(at.x - centre.x) + square(at.y - centre.y)) / radius;
@@ -155,7 +155,7 @@ struct Curve {
 void add_front(Field& field, Draws& draws) {
   const Curve line(draws);
   const double width = draws.between(0.04, 0.1);
-  const double strength = draws.between(0.6, 1.7) * draws.sign();
+  const double strength = draws.between(1.6, 3.2) * draws.sign();
   const double shear = draws.between(0.3, 0.8) * strength;
   field.add(kTemperature, [&](Vector at) { return strength * step(line.across(at) / width); });
   field.add(kWindEast, [&](Vector at) { return shear * line.along.x * step(line.across(at) / width); });
@@ -169,7 +169,7 @@ void add_river(Field& field, Draws& draws) {
   const Curve line(draws);
   const double width = draws.between(0.1, 0.2);
   const double reach = draws.between(1.2, 2.4);
-  const double strength = draws.between(0.7, 2.0);
+  const double strength = draws.between(1.6, 3.4);
   const double wind = draws.between(0.4, 1.0) * strength * draws.sign();
   const auto stream = [&](Vector at) {
     return bump(line.across(at) / width) * bump(line.length(at) / reach);
