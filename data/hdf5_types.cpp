@@ -106,6 +106,10 @@ std::string numbers(hid_t attribute, hid_t memory_type, std::size_t count) {
 }  // namespace
 
 Hdf5Guard::Hdf5Guard() : lock_(library_lock()) {
+  // A file whose last writes failed (disk full) cannot be closed: HDF5's own clean-up at exit would crash on
+  // it. Must be said before anything else.
+  static const int no_clean_up_at_exit = H5dont_atexit();
+  static_cast<void>(no_clean_up_at_exit);
   H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }

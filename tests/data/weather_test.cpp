@@ -125,7 +125,7 @@ TEST(Weather, same_seed_gives_the_same_bits_on_every_machine) {
   std::uint64_t hash = 0;
   for (std::int64_t i = 0; i < 16; ++i)
     hash += hash_floats(weather_sample(1, i, 32).field, 4096 * static_cast<std::uint64_t>(i));
-  EXPECT_EQ(hash_text(hash), "9987f6eeb81ddfa7");
+  EXPECT_EQ(hash_text(hash), "703f4f5fa567304a");
 }
 
 TEST(Weather, seeds_and_samples_differ) {
@@ -157,7 +157,7 @@ TEST(Weather, linear_classifier_does_much_worse_than_local_filters) {
   const double filtered = LinearProbe(local, train.labels).accuracy(local_test, test.labels);
   EXPECT_LT(linear, 0.5);
   EXPECT_GT(filtered, 0.7);
-  EXPECT_LT(filtered, 0.99);
+  EXPECT_LT(filtered, 0.999);
 }
 
 TEST(WeatherGenerator, file_opens_as_a_data_set_with_its_facts) {
