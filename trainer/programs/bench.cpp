@@ -123,7 +123,10 @@ void print_overview() {
   for (const Bench& bench : kBenches) {
     std::printf("  %-10s %s\n", std::string(bench.name).c_str(), std::string(bench.summary).c_str());
   }
-  std::printf("\n`lockstep bench NAME --help` tells the rest.\n");
+  std::printf(
+      "\n`lockstep bench NAME --help` tells the rest. Examples:\n"
+      "  mpirun -n 4 lockstep bench allreduce --max 64M\n"
+      "  lockstep bench step configs/quickstart.yaml\n");
 }
 
 int run_bench(Context& context) {
