@@ -72,6 +72,14 @@ std::vector<std::string> children(hid_t file, const std::string& parent, H5I_typ
   return names;
 }
 
+/// The number of elements, and of bytes, fits into 64 bits.
+bool countable(const Shape& shape) {
+  std::int64_t product = 8;
+  return std::ranges::all_of(shape.extents(), [&](std::int64_t extent) {
+    return extent >= 0 && !__builtin_mul_overflow(product, std::max<std::int64_t>(1, extent), &product);
+  });
+}
+
 Hdf5Handle creation_properties(const Shape& shape, const Hdf5Creation& how) {
   auto properties = owned(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_fill_time(properties.id(), H5D_FILL_TIME_NEVER);
@@ -196,6 +204,11 @@ Hdf5Array Hdf5File::dataset(const std::string& name) const {
                 "`lockstep data info` lists what is in a file");
   }
   auto storage = describe_storage(handle.id());
+  if (!countable(storage.shape)) {
+    throw Error(Fault::data,
+                fmt::format("'{}:{}' has the impossible shape {}", path(), name, storage.shape.text()),
+                "the file is damaged: copy or make it again");
+  }
   return Hdf5Array(std::make_shared<Hdf5Array::State>(
       Hdf5Array::State{state_, name, std::move(handle), std::move(storage)}));
 }

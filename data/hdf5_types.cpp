@@ -9,8 +9,11 @@
 namespace lockstep::data {
 namespace {
 
+/// Handles close themselves, so the library need not clean up at exit, where it would complain on stderr
+/// about what damaged files left behind.
 std::recursive_mutex& library_lock() {
   static std::recursive_mutex lock;
+  [[maybe_unused]] static const herr_t no_cleanup = H5dont_atexit();
   return lock;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <ranges>
 
 #include <fcntl.h>
@@ -21,6 +22,9 @@ constexpr int kShuffle = 2;
 /// Rows per block of a dataset that is not chunked but needs conversion.
 constexpr std::int64_t kConvertBlockBytes = 1 << 18;
 
+/// No sample is larger (a field of 2048^3 floats is half of it); a damaged shape easily is.
+constexpr std::size_t kLargestRow = std::size_t{1} << 36;
+
 std::size_t row_bytes(const Hdf5Storage& storage) {
   const std::int64_t rows = std::max<std::int64_t>(1, storage.shape[0]);
   return static_cast<std::size_t>(storage.shape.count() / rows) * size_of(*storage.dtype);
@@ -31,6 +35,11 @@ class ContiguousReader final : public RowReader {
  public:
   ContiguousReader(const std::string& path, Hdf5Array array)
       : array_(std::move(array)), row_bytes_(row_bytes(array_.storage())) {
+    const auto& storage = array_.storage();
+    const auto bytes = static_cast<std::uintmax_t>(storage.shape[0]) * row_bytes_;
+    if (static_cast<std::uintmax_t>(storage.offset) + bytes > std::filesystem::file_size(path)) {
+      throw failure("the file ends before its data");
+    }
     descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor_ < 0) throw failure(std::strerror(errno));
   }
@@ -214,6 +223,12 @@ std::unique_ptr<RowReader> make_row_reader(const Hdf5File& file, const std::stri
                 fmt::format("{} cannot be a tensor of samples: type {}, shape {}", array.where(),
                             storage.type, storage.shape.text()),
                 "samples are numbers, one row each along the first axis");
+  }
+  if (row_bytes(storage) > kLargestRow) {
+    throw Error(Fault::data,
+                fmt::format("{} would have samples of {} bytes, shape {}", array.where(), row_bytes(storage),
+                            storage.shape.text()),
+                "the file is damaged: copy or make it again");
   }
   if (storage.exact && storage.offset >= 0) {
     return std::make_unique<ContiguousReader>(file.path(), std::move(array));
