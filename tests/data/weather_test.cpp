@@ -10,6 +10,7 @@
 
 #include "core/hash.h"
 #include "core/random.h"
+#include "data/bytes_file.h"
 #include "data/tools.h"
 #include "data_files.h"
 
@@ -175,6 +176,16 @@ TEST(WeatherGenerator, file_opens_as_a_data_set_with_its_facts) {
   EXPECT_EQ(loader->spec().input, (Shape{4, 16, 16}));
   const auto first = weather_sample(1, 64, 16);
   EXPECT_EQ(*static_cast<const std::int32_t*>(loader->next().target), first.label);
+}
+
+TEST(WeatherGenerator, same_settings_give_the_same_file) {
+  const TemporaryFolder folder;
+  const auto& tool = tool_named(generators(), "generator", "weather");
+  for (const char* name : {"a.h5", "b.h5"}) {
+    (void)tool.run(Options::of(
+        tool.settings, {{"output", folder.file(name)}, {"train", "9"}, {"test", "4"}, {"side", "16"}}));
+  }
+  EXPECT_EQ(read_bytes(folder.file("a.h5")), read_bytes(folder.file("b.h5")));
 }
 
 TEST(WeatherGenerator, unknown_tool_is_refused) {
