@@ -9,8 +9,8 @@
 namespace lockstep::data {
 namespace {
 
-/// Handles close themselves, so the library need not clean up at exit, where it would complain on stderr
-/// about what damaged files left behind.
+/// Handles close themselves, so the library must not clean up at exit: there it would complain about what
+/// damaged files left behind, or crash on a file whose last writes failed (disk full).
 std::recursive_mutex& library_lock() {
   static std::recursive_mutex lock;
   [[maybe_unused]] static const herr_t no_cleanup = H5dont_atexit();
@@ -109,10 +109,6 @@ std::string numbers(hid_t attribute, hid_t memory_type, std::size_t count) {
 }  // namespace
 
 Hdf5Guard::Hdf5Guard() : lock_(library_lock()) {
-  // A file whose last writes failed (disk full) cannot be closed: HDF5's own clean-up at exit would crash on
-  // it. Must be said before anything else.
-  static const int no_clean_up_at_exit = H5dont_atexit();
-  static_cast<void>(no_clean_up_at_exit);
   H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
