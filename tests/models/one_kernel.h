@@ -30,7 +30,8 @@ class OneKernel {
   [[nodiscard]] const Node& node() const { return graph_.nodes().back(); }
   [[nodiscard]] const std::vector<double>& output() const { return output_; }
 
-  /// Free to change between calls.
+  /// Free to change between calls; the kernel is bound to the memory of the inputs and gradients, so write
+  /// their elements and do not move other vectors in.
   Pass pass;
   std::vector<std::vector<double>> inputs;                   ///< of float inputs; empty for ids
   std::vector<std::vector<std::int32_t>> ids;                ///< of id inputs; empty for floats

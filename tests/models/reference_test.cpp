@@ -2,6 +2,7 @@
 // count, and the rules about adding.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <barrier>
 #include <cmath>
 #include <thread>
@@ -215,7 +216,7 @@ TEST(Accumulate, parameter_gradients_are_the_exact_sum_of_two_passes) {
   kernel.forward();
   kernel.backward();
   const auto first = kernel.gradients;
-  kernel.inputs[0] = random_values(kernel.inputs[0].size(), "second batch");
+  std::ranges::copy(random_values(kernel.inputs[0].size(), "second batch"), kernel.inputs[0].begin());
   kernel.forward();
   kernel.backward();
   const auto second = kernel.gradients;
