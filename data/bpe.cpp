@@ -128,41 +128,68 @@ const Bpe::Merge* Bpe::find(std::int32_t left, std::int32_t right) const {
   return found == merges_.end() ? nullptr : &found->second;
 }
 
-std::vector<std::int32_t> Bpe::merge(std::string_view piece) const {
-  const int n = static_cast<int>(piece.size());
+namespace {
+
+/// The tokens of a piece in order; neighbours can be joined in constant time.
+class Chain {
+ public:
+  explicit Chain(std::vector<std::int32_t> ids) : size_(static_cast<int>(ids.size())) {
+    for (int i = 0; i < size_; ++i) links_.push_back({ids[static_cast<std::size_t>(i)], i - 1, i + 1});
+  }
+  [[nodiscard]] int size() const { return size_; }
+  [[nodiscard]] bool has_next(int i) const { return i >= 0 && i < size_ && at(i).next < size_; }
+  [[nodiscard]] std::int32_t id(int i) const { return at(i).id; }
+  [[nodiscard]] int next(int i) const { return at(i).next; }
+  [[nodiscard]] int previous(int i) const { return at(i).previous; }
+  /// Puts `id` in the place of `i` and its next.
+  void join(int i, std::int32_t id) {
+    const int gone = at(i).next;
+    at(i).id = id;
+    at(i).next = at(gone).next;
+    if (at(i).next < size_) at(at(i).next).previous = i;
+    at(gone).id = -1;
+  }
+  [[nodiscard]] std::vector<std::int32_t> ids() const {
+    std::vector<std::int32_t> all;
+    for (int i = 0; i < size_; i = at(i).next) all.push_back(at(i).id);
+    return all;
+  }
+
+ private:
   struct Link {
     std::int32_t id;
-    int previous, next;  // n: the end; -1: the start
+    int previous, next;  // size_: the end; -1: the start
   };
-  std::vector<Link> links;
-  for (int i = 0; i < n; ++i)
-    links.push_back(
-        {id_of_byte_[static_cast<unsigned char>(piece[static_cast<std::size_t>(i)])], i - 1, i + 1});
-  const auto link = [&](int i) -> Link& { return links[static_cast<std::size_t>(i)]; };
+  [[nodiscard]] const Link& at(int i) const { return links_[static_cast<std::size_t>(i)]; }
+  [[nodiscard]] Link& at(int i) { return links_[static_cast<std::size_t>(i)]; }
+  int size_;
+  std::vector<Link> links_;
+};
+
+}  // namespace
+
+std::vector<std::int32_t> Bpe::merge(std::string_view piece) const {
+  std::vector<std::int32_t> bytes;
+  for (const char byte : piece) bytes.push_back(id_of_byte_[static_cast<unsigned char>(byte)]);
+  Chain chain(std::move(bytes));
   // (rank, position, left id, right id): an entry is stale when the ids there have changed since.
   using Candidate = std::tuple<std::int32_t, int, std::int32_t, std::int32_t>;
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
   const auto consider = [&](int i) {
-    if (i < 0 || i >= n || link(i).next >= n) return;
-    const std::int32_t left = link(i).id, right = link(link(i).next).id;
+    if (!chain.has_next(i)) return;
+    const std::int32_t left = chain.id(i), right = chain.id(chain.next(i));
     if (const Merge* found = find(left, right)) candidates.emplace(found->rank, i, left, right);
   };
-  for (int i = 0; i < n; ++i) consider(i);
+  for (int i = 0; i < chain.size(); ++i) consider(i);
   while (!candidates.empty()) {
     const auto [rank, i, left, right] = candidates.top();
     candidates.pop();
-    const int next = link(i).next;
-    if (link(i).id != left || next >= n || link(next).id != right) continue;
-    link(i).id = find(left, right)->result;
-    link(i).next = link(next).next;
-    if (link(i).next < n) link(link(i).next).previous = i;
-    link(next).id = -1;  // gone
-    consider(link(i).previous);
+    if (!chain.has_next(i) || chain.id(i) != left || chain.id(chain.next(i)) != right) continue;
+    chain.join(i, find(left, right)->result);
+    consider(chain.previous(i));
     consider(i);
   }
-  std::vector<std::int32_t> tokens;
-  for (int i = 0; i < n; i = link(i).next) tokens.push_back(link(i).id);
-  return tokens;
+  return chain.ids();
 }
 
 std::vector<std::int32_t> Bpe::encode(std::string_view text) const {

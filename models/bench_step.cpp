@@ -82,7 +82,8 @@ class Rig {
         stream_(make_stream(backend.device(), {.name = "bench", .threads = options.threads})),
         input_(graph, graph.input()),
         target_(graph, graph.target()),
-        clock_(options.processor_time ? thread_s : wall_s) {
+        clock_(options.processor_time ? thread_s : wall_s),
+        update_(options.update) {
     initialise(graph, kSeed, store_);
     pass_.values = pass_.working = store_.values();
     if (options.compute != Dtype::f32) {
@@ -113,6 +114,11 @@ class Rig {
   double backward() {
     return timed([this] { executor_->backward(pass_, {}, *stream_); });
   }
+  double update() {
+    return timed([this] {
+      if (update_) update_(store_, *stream_);
+    });
+  }
   double kernel(int number, bool backward) {
     return timed([=, this] { executor_->run_kernel(number, backward, pass_, *stream_); });
   }
@@ -135,6 +141,7 @@ class Rig {
   std::unique_ptr<Stream> stream_;
   Sample input_, target_;
   double (*clock_)();
+  StepUpdate update_;
   Pass pass_;
 };
 
@@ -167,6 +174,26 @@ struct KernelSeries {
   }
   [[nodiscard]] double seconds(std::size_t k) const {
     return median(forward[k].rounds) + median(backward[k].rounds);
+  }
+};
+
+/// Whole steps: forward, backward and update.
+struct StepSeries {
+  Series forward, backward, update;
+  std::vector<double> steps;
+  void round(Rig& rig, int repetitions) {
+    forward.round(repetitions, [&] { return rig.forward(); });
+    backward.round(repetitions, [&] { return rig.forward(), rig.backward(); });
+    update.round(repetitions, [&] { return rig.update(); });
+    steps.push_back(forward.rounds.back() + backward.rounds.back() + update.rounds.back());
+  }
+  void report_to(StepBench& bench) const {
+    bench.step_s = median(steps);
+    bench.forward_s = median(forward.rounds);
+    bench.backward_s = median(backward.rounds);
+    bench.update_s = median(update.rounds);
+    bench.step_min_s = *std::ranges::min_element(steps);
+    bench.step_max_s = *std::ranges::max_element(steps);
   }
 };
 
@@ -221,22 +248,15 @@ StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOption
   Rig whole(graph, backend, options, {.fuse = options.fuse, .reuse_memory = true});
   Rig fused(graph, backend, options, {.fuse = options.fuse, .reuse_memory = false});
   Rig single(graph, backend, options, {.fuse = false, .reuse_memory = false});
+  StepSeries steps;
   KernelSeries fused_series(fused);
   KernelSeries single_series(single);
-  Series forward, backward;
-  std::vector<double> steps;
   for (int round = 0; round < options.rounds; ++round) {
-    forward.round(options.repetitions, [&] { return whole.forward(); });
-    backward.round(options.repetitions, [&] { return whole.forward(), whole.backward(); });
-    steps.push_back(forward.rounds.back() + backward.rounds.back());
+    steps.round(whole, options.repetitions);
     fused_series.round(fused, options.repetitions);
     single_series.round(single, options.repetitions);
   }
-  bench.step_s = median(steps);
-  bench.forward_s = median(forward.rounds);
-  bench.backward_s = median(backward.rounds);
-  bench.step_min_s = *std::ranges::min_element(steps);
-  bench.step_max_s = *std::ranges::max_element(steps);
+  steps.report_to(bench);
   const auto report = fused.executor().report();
   for (std::size_t k = 0; k < report.size(); ++k) {
     bench.kernels.push_back(
@@ -269,9 +289,10 @@ std::string table_of(const StepBench& bench) {
                         (each.forward_s + each.backward_s) / bench.step_s * 100,
                         rate(work.forward_flops, each.forward_s), rate(work.backward_flops, each.backward_s));
   }
-  text += fmt::format("\nstep {:.3f} ms (forward {:.3f}, backward {:.3f}; {:.3f} to {:.3f} over rounds)\n",
-                      bench.step_s * 1e3, bench.forward_s * 1e3, bench.backward_s * 1e3,
-                      bench.step_min_s * 1e3, bench.step_max_s * 1e3);
+  text += fmt::format(
+      "\nstep {:.3f} ms (forward {:.3f}, backward {:.3f}, update {:.3f}; {:.3f} to {:.3f} over rounds)\n",
+      bench.step_s * 1e3, bench.forward_s * 1e3, bench.backward_s * 1e3, bench.update_s * 1e3,
+      bench.step_min_s * 1e3, bench.step_max_s * 1e3);
   text += fmt::format("kernels alone {:.3f} ms\n", sum * 1e3);
   text +=
       fmt::format("convolutions {:.3f} ms, matrix products {:.3f} ms, norms {:.3f} ms, alone and unfused\n",

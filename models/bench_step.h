@@ -11,9 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "core/parameters.h"
 #include "models/executor.h"
 
 namespace lockstep::models {
+
+/// Enqueues the optimizer's update of the values from the gradients.
+using StepUpdate = std::function<void(ParameterStore& store, Stream& stream)>;
 
 struct StepBenchOptions {
   Dtype compute = Dtype::f32;  ///< what the backend was made for
@@ -23,6 +27,7 @@ struct StepBenchOptions {
   bool fuse = true;            ///< of the step under test
   /// Clock the compute thread's processor time, not the wall: for busy machines. Meaningful for one thread.
   bool processor_time = false;
+  StepUpdate update;  ///< part of the step when given
 };
 
 /// One kernel of the step, timed alone (with its fused operations).
@@ -34,7 +39,8 @@ struct KernelTime {
 struct StepBench {
   double peak_flops_per_s = 0;                             ///< of a matrix product in the compute dtype
   std::vector<KernelTime> kernels;                         ///< of the step under test
-  double step_s = 0, forward_s = 0, backward_s = 0;        ///< medians; forward with feeding the samples
+  double step_s = 0;                                       ///< forward, backward and update; median
+  double forward_s = 0, backward_s = 0, update_s = 0;      ///< medians; forward with feeding the samples
   double step_min_s = 0, step_max_s = 0;                   ///< over rounds
   double convolutions_s = 0, products_s = 0, norms_s = 0;  ///< alone and unfused, forward and backward
   double step_flops = 0;

@@ -48,13 +48,7 @@ std::int64_t microbatch_size(const Options& batch, const Options& train, std::in
       "change batch.microbatch or batch.global so that one divides the other");
 }
 
-}  // namespace
-
-BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples, int rank, int ranks,
-                       data::Tail tail) {
-  BatchPlan plan;
-  plan.global = global_batch(batch, ranks);
-  plan.microbatch = microbatch_size(batch, train, plan.global, ranks);
+void check_work_for_all(const BatchPlan& plan, std::int64_t samples, int ranks, data::Tail tail) {
   const std::int64_t microbatches = plan.global / plan.microbatch;
   if (microbatches < ranks) {
     throw Error(
@@ -69,8 +63,10 @@ BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t 
                     number(plan.global),
                 "lower batch.global (or run fewer ranks with batch.per_rank), or set data.tail to wrap");
   }
-  plan.shard = data::shard_of(rank, ranks, microbatches);
-  plan.steps_per_epoch = data::steps_of(samples, plan.global, tail);
+}
+
+/// How many updates "steps" or "epochs" ask for.
+std::int64_t steps_of_training(const Options& train, std::int64_t steps_per_epoch) {
   const std::int64_t steps = train.integer("steps");
   const double epochs = train.real("epochs");
   if ((steps > 0) == (epochs > 0)) {
@@ -78,9 +74,21 @@ BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t 
                 "train.steps is " + number(steps) + " and train.epochs is " + std::to_string(epochs),
                 "set exactly one of the two above zero");
   }
-  plan.steps =
-      steps > 0 ? steps
-                : static_cast<std::int64_t>(std::llround(epochs * static_cast<double>(plan.steps_per_epoch)));
+  if (steps > 0) return steps;
+  return static_cast<std::int64_t>(std::llround(epochs * static_cast<double>(steps_per_epoch)));
+}
+
+}  // namespace
+
+BatchPlan plan_batches(const Options& batch, const Options& train, std::int64_t samples, int rank, int ranks,
+                       data::Tail tail) {
+  BatchPlan plan;
+  plan.global = global_batch(batch, ranks);
+  plan.microbatch = microbatch_size(batch, train, plan.global, ranks);
+  check_work_for_all(plan, samples, ranks, tail);
+  plan.shard = data::shard_of(rank, ranks, plan.global / plan.microbatch);
+  plan.steps_per_epoch = data::steps_of(samples, plan.global, tail);
+  plan.steps = steps_of_training(train, plan.steps_per_epoch);
   return plan;
 }
 

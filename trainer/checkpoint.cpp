@@ -129,6 +129,33 @@ void publish(const fs::path& directory, const fs::path& aside, std::int64_t step
   sync_path(directory.string());
 }
 
+/// This rank's files, and their checksums as JSON text.
+std::string write_own_files(const fs::path& aside, const Checkpoint& checkpoint, int rank) {
+  Json sums = Json::array();
+  const auto write = [&](const std::string& name, const StateMap& state) {
+    write_state_file((aside / name).string(), state);
+    sums.push_back(sum_json(aside / name));
+  };
+  if (rank == 0) write("shared.h5", checkpoint.shared);
+  write(rank_file(rank), checkpoint.mine);
+  return sums.dump();
+}
+
+void write_manifest(const fs::path& aside, const Checkpoint& checkpoint,
+                    const std::vector<std::string>& sums) {
+  Json files = Json::array();
+  for (const std::string& each : sums) {
+    for (const Json& entry : Json::parse(each)) files.push_back(entry);
+  }
+  const Json manifest{{"format", kFormat},
+                      {"version", kVersion},
+                      {"step", checkpoint.step},
+                      {"ranks", sums.size()},
+                      {"fingerprint", checkpoint.fingerprint},
+                      {"files", files}};
+  write_text(aside / "manifest.json", manifest.dump(2));
+}
+
 /// Picks the newest whole checkpoint on rank 0: its directory name, and sentences about the others.
 std::string newest_whole(const fs::path& directory, std::vector<std::string>& notes) {
   for (std::int64_t step : steps_in(directory)) {
@@ -155,30 +182,12 @@ std::string save_checkpoint(const std::string& run_directory, const Checkpoint& 
       fs::remove_all(aside);
       fs::create_directories(aside);
     });
-    Json mine = Json::array();
-    all_or_none(control, [&] {
-      if (first) {
-        write_state_file((aside / "shared.h5").string(), checkpoint.shared);
-        mine.push_back(sum_json(aside / "shared.h5"));
-      }
-      const fs::path own = aside / rank_file(control.rank());
-      write_state_file(own.string(), checkpoint.mine);
-      mine.push_back(sum_json(own));
-    });
-    const std::vector<std::string> sums = control.gather(mine.dump());
+    std::string own_sums;
+    all_or_none(control, [&] { own_sums = write_own_files(aside, checkpoint, control.rank()); });
+    const std::vector<std::string> sums = control.gather(own_sums);
     all_or_none(control, [&] {
       if (!first) return;
-      Json files = Json::array();
-      for (const std::string& each : sums) {
-        for (const Json& entry : Json::parse(each)) files.push_back(entry);
-      }
-      write_text(aside / "manifest.json", Json{{"format", kFormat},
-                                               {"version", kVersion},
-                                               {"step", checkpoint.step},
-                                               {"ranks", control.size()},
-                                               {"fingerprint", checkpoint.fingerprint},
-                                               {"files", files}}
-                                              .dump(2));
+      write_manifest(aside, checkpoint, sums);
       publish(directory, aside, checkpoint.step);
       prune(directory, keep);
     });

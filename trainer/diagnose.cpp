@@ -3,6 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "core/error.h"
+#include "core/hash.h"
 #include "core/memory.h"
 
 namespace lockstep::trainer {
@@ -66,6 +68,19 @@ std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const Bat
       all += (all.empty() ? "" : "; ") + ("rank " + std::to_string(rank)) + ": " + findings[rank];
   }
   return all.empty() ? "every rank's own gradients are finite: their sum overflowed" : all;
+}
+
+void check_replicas_agree(const ParameterStore& store, std::int64_t step, comm::Control& control) {
+  const auto own = static_cast<std::int64_t>(store.parameter_hash());
+  const std::vector<std::int64_t> hashes = control.gather(own);
+  for (std::size_t rank = 0; rank < hashes.size(); ++rank) {
+    if (hashes[rank] == hashes[0]) continue;
+    throw Error(Fault::communication,
+                "rank " + std::to_string(rank) + " holds other parameters (" +
+                    hash_text(static_cast<std::uint64_t>(hashes[rank])) + ") than rank 0 (" +
+                    hash_text(static_cast<std::uint64_t>(hashes[0])) + ") at step " + std::to_string(step),
+                "all ranks must run the same program on the same kind of processor and read the same files");
+  }
 }
 
 }  // namespace lockstep::trainer

@@ -1,5 +1,5 @@
 // Finds out who made a step non-finite: repeats this rank's microbatches of the step one by one without an
-// exchange and looks at losses and gradients slot by slot.
+// exchange and looks at losses and gradients slot by slot. And finds replicas that drifted apart.
 #pragma once
 
 #include <cstdint>
@@ -17,5 +17,9 @@ namespace lockstep::trainer {
 /// on every rank. Leaves the loader behind the step and the gradients undefined.
 [[nodiscard]] std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const BatchPlan& plan,
                                              std::int64_t step, comm::Control& control, Stream& compute);
+
+/// Collective. Throws Fault::communication naming the first rank whose parameters differ from rank 0's: such
+/// replicas would train different models.
+void check_replicas_agree(const ParameterStore& store, std::int64_t step, comm::Control& control);
 
 }  // namespace lockstep::trainer

@@ -112,23 +112,7 @@ class TerminalLog final : public RunLog {
     const double median = quantile(milliseconds_, 0.5);
     const double per_second = median > 0 ? 1e3 * static_cast<double>(facts_.global_batch) / median : 0;
     const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
-    Json summary{{"status", end.status},
-                 {"steps", end.steps},
-                 {"ranks", facts_.ranks},
-                 {"model", facts_.model},
-                 {"parameters", facts_.parameters},
-                 {"final_train_loss", number(loss_)},
-                 {"eval", evaluation_},
-                 {"best", best_},
-                 {"samples_per_s", per_second},
-                 {"step_ms", {{"median", median}, {"p95", quantile(milliseconds_, 0.95)}}},
-                 {"exposed_comm_ms", quantile(exposed_, 0.5)},
-                 {"wire_bytes_per_step", wire_bytes_},
-                 {"seconds", seconds},
-                 {"parameter_hash", hash_text(end.parameter_hash)},
-                 {"state_hash", hash_text(end.state_hash)},
-                 {"checkpoint", end.checkpoint}};
-    std::ofstream(directory_ + "/summary.json") << summary.dump(2) << "\n";
+    write_summary(end, median, per_second, seconds);
     char line[160];
     std::snprintf(
         line, sizeof line,
@@ -143,6 +127,25 @@ class TerminalLog final : public RunLog {
   }
 
  private:
+  void write_summary(const RunEnd& end, double median, double per_second, double seconds) const {
+    const Json summary{{"status", end.status},
+                       {"steps", end.steps},
+                       {"ranks", facts_.ranks},
+                       {"model", facts_.model},
+                       {"parameters", facts_.parameters},
+                       {"final_train_loss", number(loss_)},
+                       {"eval", evaluation_},
+                       {"best", best_},
+                       {"samples_per_s", per_second},
+                       {"step_ms", {{"median", median}, {"p95", quantile(milliseconds_, 0.95)}}},
+                       {"exposed_comm_ms", quantile(exposed_, 0.5)},
+                       {"wire_bytes_per_step", wire_bytes_},
+                       {"seconds", seconds},
+                       {"parameter_hash", hash_text(end.parameter_hash)},
+                       {"state_hash", hash_text(end.state_hash)},
+                       {"checkpoint", end.checkpoint}};
+    std::ofstream(directory_ + "/summary.json") << summary.dump(2) << "\n";
+  }
   void print(const std::string& line) {
     std::printf("%s%s\n", live_line_ ? "\r\033[K" : "", line.c_str());
     std::fflush(stdout);

@@ -9,14 +9,15 @@
 
 namespace lockstep::trainer {
 
-/// A step on its way: its result is filled by the streams.
+/// What the streams fill in while a step is on its way.
+struct StepEngine::Record {
+  StepResult result;
+  std::int64_t bytes_before = 0;
+  double waited_before = 0;
+  bool finished = false;
+};
+
 struct StepEngine::Flight {
-  struct Record {
-    StepResult result;
-    std::int64_t bytes_before = 0;
-    double waited_before = 0;
-    bool finished = false;
-  };
   std::shared_ptr<Record> record;
   Event done;
 };
@@ -74,8 +75,8 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
 
 StepEngine::~StepEngine() = default;
 
-void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop) {
-  auto record = std::make_shared<Flight::Record>();
+std::shared_ptr<StepEngine::Record> StepEngine::open_record(std::int64_t step, float rate) {
+  auto record = std::make_shared<Record>();
   record->result.step = step;
   record->result.rate = rate;
   auto* scalars = static_cast<StepScalars*>(scalars_.span.data);
@@ -88,14 +89,11 @@ void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bo
     record->waited_before = compute_.waited_s();
     record->bytes_before = collectives_.traffic().bytes;
   });
-  exchange_->begin(replica_.store().gradients());
-  for (std::int64_t j = 0; j < options_.microbatches; ++j) microbatch(j, loader, stop);
-  exchange_statistics();
-  finish_norm();
-  optimizer_.step(replica_.store().values(), replica_.store().gradients(), scalars, compute_);
-  update_state();
-  update_average();
-  replica_.refresh_working(replica_.store().values(), compute_);
+  return record;
+}
+
+void StepEngine::close_record(const std::shared_ptr<Record>& record) {
+  const auto* scalars = static_cast<const StepScalars*>(scalars_.span.data);
   const float* asked =
       static_cast<const float*>(statistics_.span.data) + statistics_.span.count - kTail + kStop;
   compute_.host([this, scalars, record, asked] {
@@ -111,25 +109,42 @@ void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bo
   flights_.push_back({record, compute_.record()});
 }
 
-void StepEngine::microbatch(std::int64_t j, data::Loader& loader, bool stop) {
+void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop) {
+  const auto record = open_record(step, rate);
+  exchange_->begin(replica_.store().gradients());
+  for (std::int64_t j = 0; j < options_.microbatches; ++j) microbatch(j, loader, stop);
+  exchange_statistics();
+  finish_norm();
+  optimizer_.step(replica_.store().values(), replica_.store().gradients(),
+                  static_cast<StepScalars*>(scalars_.span.data), compute_);
+  update_state();
+  update_average();
+  replica_.refresh_working(replica_.store().values(), compute_);
+  close_record(record);
+}
+
+std::int64_t StepEngine::feed(data::Loader& loader) {
   // Fed arrays stay valid for two further reads: the third must wait for the first to be consumed.
   while (feeds_.size() >= 2) {
     feeds_.front().wait();
     feeds_.pop_front();
   }
   const data::Microbatch& batch = loader.next();
-  models::Executor& executor = replica_.executor();
-  executor.feed(batch.input, batch.target, compute_);
+  replica_.executor().feed(batch.input, batch.target, compute_);
   feeds_.push_back(compute_.record());
+  return batch.first_position;
+}
 
+void StepEngine::microbatch(std::int64_t j, data::Loader& loader, bool stop) {
+  const std::int64_t first_position = feed(loader);
+  models::Executor& executor = replica_.executor();
   const int index = static_cast<int>(j);
-  const bool last = j + 1 == options_.microbatches;
   models::Pass pass = replica_.pass(models::Mode::train, replica_.store().values());
   const FlatSpan statistics = statistics_tree_ ? statistics_tree_->target(index) : statistics_.span;
   if (gradient_tree_) pass.gradients = gradient_tree_->target(index);
   pass.statistics = statistics.part(0, statistics.count - kTail);
   pass.accumulate = !gradient_tree_ && j > 0;
-  pass.first_sample = batch.first_position;
+  pass.first_sample = first_position;
 
   const FlatSpan tail = statistics.part(statistics.count - kTail, kTail);
   if (!pass.accumulate) {
@@ -140,15 +155,20 @@ void StepEngine::microbatch(std::int64_t j, data::Loader& loader, bool stop) {
   executor.add_loss(static_cast<float*>(tail.data) + kLoss, compute_);
   if (statistics_tree_) statistics_tree_->complete(index, statistics.count, compute_);
 
+  executor.backward(
+      pass, [&](int complete) { gradients_ready(index, complete); }, compute_);
+}
+
+void StepEngine::gradients_ready(int microbatch, int complete) {
   const auto slots = replica_.store().layout().slots();
-  const auto ready = [&](int complete) {
-    const bool whole = complete == static_cast<int>(slots.size());
+  const bool whole = complete == static_cast<int>(slots.size());
+  const bool last = microbatch + 1 == options_.microbatches;
+  if (gradient_tree_) {
     const std::int64_t elements =
-        whole ? pass.gradients.count : slots[static_cast<std::size_t>(complete)].offset;
-    if (gradient_tree_) gradient_tree_->complete(index, elements, compute_);
-    if (last && (options_.overlap || whole)) exchange_->complete(complete, compute_.record());
-  };
-  executor.backward(pass, ready, compute_);
+        whole ? replica_.store().gradients().count : slots[static_cast<std::size_t>(complete)].offset;
+    gradient_tree_->complete(microbatch, elements, compute_);
+  }
+  if (last && (options_.overlap || whole)) exchange_->complete(complete, compute_.record());
 }
 
 void StepEngine::exchange_statistics() {

@@ -68,8 +68,17 @@ class StepEngine {
   [[nodiscard]] std::span<const comm::Bucket> buckets() const noexcept;
 
  private:
+  struct Record;
   struct Flight;
+  /// Enqueues the step's own numbers: rate, scale, and where counters stood before it.
+  std::shared_ptr<Record> open_record(std::int64_t step, float rate);
+  /// Enqueues reading back what the step did.
+  void close_record(const std::shared_ptr<Record>& record);
   void microbatch(std::int64_t j, data::Loader& loader, bool stop);
+  /// Feeds the loader's next microbatch and returns the position of its first sample.
+  std::int64_t feed(data::Loader& loader);
+  /// Called during backward when the gradients of slots [0, complete) are final.
+  void gradients_ready(int microbatch, int complete);
   void exchange_statistics();
   void finish_norm();
   void update_state();

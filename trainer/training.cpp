@@ -10,6 +10,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/diagnose.h"
 #include "trainer/parts.h"
+#include "trainer/progress.h"
 #include "trainer/rate_schedule.h"
 #include "trainer/signals.h"
 #include "trainer/weights.h"
@@ -30,6 +31,26 @@ std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& wo
   return comm::make_collectives(
       world.transport(config.section("run").real("deadline_s")),
       comm::schedules().create(config.part_name("allreduce"), config.part("allreduce")));
+}
+
+RunFacts facts_of(const Config& config, const comm::World& world, const BatchPlan& plan,
+                  const data::LoaderSpec& samples) {
+  const bool tokens = samples.input_dtype == Dtype::i32;
+  RunFacts facts;
+  facts.model = config.part_name("model");
+  facts.data = config.section("data").texts("files").front();
+  facts.device = backend_for(config);
+  facts.schedule = config.part_name("allreduce");
+  facts.world = world.description();
+  facts.ranks = world.size();
+  facts.global_batch = plan.global;
+  facts.microbatch = plan.microbatch;
+  facts.microbatches_per_step = plan.shard.per_step;
+  facts.steps = plan.steps;
+  facts.steps_per_epoch = plan.steps_per_epoch;
+  facts.unit = tokens ? "tokens" : "samples";
+  facts.units_per_sample = tokens ? static_cast<double>(samples.input.count()) : 1.0;
+  return facts;
 }
 
 class Training {
@@ -70,14 +91,12 @@ class Training {
   }
   void load_initial_weights();
   void resume();
-  void check_replicas_agree();
   void advance(std::int64_t boundary);
   void finish_step();
   void handle_nonfinite(const StepResult& result);
   void evaluate_now();
   void save_now();
   [[nodiscard]] std::int64_t next_boundary() const;
-  [[nodiscard]] RunFacts facts() const;
   [[nodiscard]] Outcome close(const std::string& status);
 
   const Config& config_;
@@ -98,16 +117,10 @@ class Training {
   std::string stop_reason_;
   Evaluation evaluation_;
 
-  std::int64_t next_ = 0;   ///< step to enqueue
-  std::int64_t done_ = 0;   ///< updates done
-  std::int64_t first_ = 0;  ///< where this process began
-  std::int64_t skips_ = 0;
-  std::int64_t saved_ = -1;
+  Progress at_;
   bool stop_ = false;
   float last_loss_ = 0;
-  std::string newest_;
-  std::optional<double> best_;
-  std::optional<std::int64_t> best_step_;
+  std::string newest_;  ///< checkpoint
   Clock::time_point last_finish_;
   double data_waited_ = 0;
 };
@@ -134,56 +147,38 @@ void Training::resume() {
   }
   const StateReader shared(found->shared);
   engine_->load(shared);
-  const StateReader progress = shared.scope("progress");
-  skips_ = progress.integer("skips");
-  if (progress.has("best")) {
-    best_ = progress.real("best");
-    best_step_ = progress.integer("best_step");
-  }
-  first_ = next_ = done_ = saved_ = found->step;
-}
-
-/// Replicas that differ before the first step would train different models: compare hashes.
-void Training::check_replicas_agree() {
-  const auto hash = static_cast<std::int64_t>(replica_.store().parameter_hash());
-  const std::vector<std::int64_t> hashes = control_.gather(hash);
-  for (std::size_t rank = 0; rank < hashes.size(); ++rank) {
-    if (hashes[rank] == hashes[0]) continue;
-    throw Error(Fault::communication,
-                "rank " + std::to_string(rank) + " holds other parameters (" +
-                    hash_text(static_cast<std::uint64_t>(hashes[rank])) + ") than rank 0 (" +
-                    hash_text(static_cast<std::uint64_t>(hashes[0])) + ") at step " + std::to_string(done_),
-                "all ranks must run the same program on the same kind of processor and read the same files");
-  }
+  at_.load(shared.scope("progress"), found->step);
 }
 
 std::int64_t Training::next_boundary() const {
   std::int64_t boundary = plan_.steps;
   for (const char* section : {"eval", "checkpoint"}) {
     const std::int64_t every = config_.section(section).integer("every_steps");
-    if (every > 0) boundary = std::min(boundary, (done_ / every + 1) * every);
+    if (every > 0) boundary = std::min(boundary, at_.next_multiple(every));
   }
   return boundary;
 }
 
 Outcome Training::run() {
   resume();
-  check_replicas_agree();
-  loader_->seek(next_);
-  log_.start(facts());
+  check_replicas_agree(replica_.store(), at_.done, control_);
+  loader_->seek(at_.next);
+  RunFacts facts = facts_of(config_, world_, plan_, loader_->spec());
+  facts.parameters = replica_.store().layout().canonical_count();
+  facts.first_step = at_.first;
+  facts.buckets = static_cast<std::int64_t>(engine_->buckets().size());
+  log_.start(facts);
   last_finish_ = Clock::now();
-  while (done_ < plan_.steps && !stop_) {
+  while (at_.done < plan_.steps && !stop_) {
     const std::int64_t boundary = next_boundary();
     advance(boundary);
-    if (stop_ || done_ < boundary) continue;
-    check_replicas_agree();
-    const std::int64_t eval_every = config_.section("eval").integer("every_steps");
-    if (eval_every > 0 && done_ % eval_every == 0 && done_ < plan_.steps) evaluate_now();
-    const std::int64_t save_every = config_.section("checkpoint").integer("every_steps");
-    if (save_every > 0 && done_ % save_every == 0) save_now();
+    if (stop_ || at_.done < boundary) continue;
+    check_replicas_agree(replica_.store(), at_.done, control_);
+    if (at_.done < plan_.steps && at_.due(config_.section("eval").integer("every_steps"))) evaluate_now();
+    if (at_.due(config_.section("checkpoint").integer("every_steps"))) save_now();
     last_finish_ = Clock::now();
   }
-  if (stop_ && done_ < plan_.steps) {
+  if (stop_ && at_.done < plan_.steps) {
     save_now();
     return close("stopped");
   }
@@ -194,11 +189,11 @@ Outcome Training::run() {
 
 /// Runs steps up to `boundary`, or until some rank was asked to stop.
 void Training::advance(std::int64_t boundary) {
-  while (done_ < boundary) {
-    while (next_ < boundary && !stop_ && engine_->in_flight() < kInFlight) {
+  while (at_.done < boundary) {
+    while (at_.next < boundary && !stop_ && engine_->in_flight() < kInFlight) {
       if (options_.asked_to_stop && stop_reason_.empty()) stop_reason_ = options_.asked_to_stop();
-      engine_->enqueue(next_, rate_.at(next_), *loader_, !stop_reason_.empty());
-      ++next_;
+      engine_->enqueue(at_.next, rate_.at(at_.next), *loader_, !stop_reason_.empty());
+      ++at_.next;
     }
     if (engine_->in_flight() == 0) return;
     finish_step();
@@ -216,7 +211,7 @@ void Training::finish_step() {
     handle_nonfinite(result);
     return;
   }
-  done_ = result.step + 1;
+  at_.done = result.step + 1;
   last_loss_ = result.loss;
   const double waited = loader_->waited_s();
   log_.step({result, seconds_since(last_finish_), waited - data_waited_});
@@ -229,8 +224,8 @@ void Training::handle_nonfinite(const StepResult& result) {
   while (engine_->in_flight() > 0) static_cast<void>(engine_->collect());
   const std::string culprit = diagnose_nonfinite(replica_, *loader_, plan_, result.step, control_, *compute_);
   const bool stop = config_.section("train").text("on_nonfinite") == "stop";
-  ++skips_;
-  if (stop || skips_ > config_.section("train").integer("max_skips")) {
+  ++at_.skips;
+  if (stop || at_.skips > config_.section("train").integer("max_skips")) {
     throw Error(
         Fault::diverged, "step " + std::to_string(result.step) + " is not finite: " + culprit,
         stop ? "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"
@@ -238,8 +233,8 @@ void Training::handle_nonfinite(const StepResult& result) {
   }
   log_.note("skipped step " + std::to_string(result.step) + ": " + culprit);
   engine_->acknowledge();
-  done_ = next_ = result.step + 1;
-  loader_->seek(next_);
+  at_.done = at_.next = result.step + 1;
+  loader_->seek(at_.next);
   last_finish_ = Clock::now();
 }
 
@@ -247,66 +242,34 @@ void Training::evaluate_now() {
   if (!eval_set_) eval_set_ = open_dataset(config_, config_.section("eval").text("split"));
   evaluation_ = evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
                          evaluation_options(config_, plan_.microbatch), control_, *compute_);
-  const double value = evaluation_.values.front().second;
-  const bool best = !best_ || (evaluation_.larger_is_better ? value > *best_ : value < *best_);
-  if (best) {
-    best_ = value;
-    best_step_ = done_;
-  }
-  log_.evaluation(done_, evaluation_, best);
+  const bool best = at_.note_evaluation(evaluation_.values.front().second, evaluation_.larger_is_better);
+  log_.evaluation(at_.done, evaluation_, best);
   replica_.refresh_working(replica_.store().values(), *compute_);
   if (best && config_.section("checkpoint").boolean("best")) save_now();
 }
 
 void Training::save_now() {
-  if (saved_ == done_) return;
+  if (at_.saved == at_.done) return;
   const auto start = Clock::now();
   compute_->synchronize();
   Checkpoint checkpoint;
-  checkpoint.step = done_;
+  checkpoint.step = at_.done;
   checkpoint.fingerprint = hash_text(config_.fingerprint());
   StateWriter shared(checkpoint.shared);
   engine_->save(shared);
   StateWriter progress = shared.scope("progress");
-  progress.integer("skips", skips_);
-  if (best_) {
-    progress.real("best", *best_);
-    progress.integer("best_step", *best_step_);
-  }
+  at_.save(progress);
   KeepRule keep{config_.section("checkpoint").integer("keep"), std::nullopt};
-  if (config_.section("checkpoint").boolean("best")) keep.best = best_step_;
+  if (config_.section("checkpoint").boolean("best")) keep.best = at_.best_step;
   newest_ = save_checkpoint(options_.run_directory, checkpoint, keep, control_);
-  saved_ = done_;
-  log_.checkpoint(done_, newest_, seconds_since(start));
-}
-
-RunFacts Training::facts() const {
-  const data::LoaderSpec& spec = loader_->spec();
-  const bool tokens = spec.input_dtype == Dtype::i32;
-  RunFacts facts;
-  facts.model = config_.part_name("model");
-  facts.data = config_.section("data").texts("files").front();
-  facts.device = backend_for(config_);
-  facts.schedule = config_.part_name("allreduce");
-  facts.world = world_.description();
-  facts.ranks = world_.size();
-  facts.parameters = replica_.store().layout().canonical_count();
-  facts.global_batch = plan_.global;
-  facts.microbatch = plan_.microbatch;
-  facts.microbatches_per_step = plan_.shard.per_step;
-  facts.steps = plan_.steps;
-  facts.first_step = first_;
-  facts.steps_per_epoch = plan_.steps_per_epoch;
-  facts.buckets = static_cast<std::int64_t>(engine_->buckets().size());
-  facts.unit = tokens ? "tokens" : "samples";
-  facts.units_per_sample = tokens ? static_cast<double>(spec.input.count()) : 1.0;
-  return facts;
+  at_.saved = at_.done;
+  log_.checkpoint(at_.done, newest_, seconds_since(start));
 }
 
 Outcome Training::close(const std::string& status) {
   Outcome outcome;
   outcome.exit_code = status == "done" ? 0 : kStoppedExitCode;
-  outcome.end = {status, done_, replica_.store().parameter_hash(), replica_.store().state_hash(), newest_};
+  outcome.end = {status, at_.done, replica_.store().parameter_hash(), replica_.store().state_hash(), newest_};
   outcome.last_loss = last_loss_;
   outcome.evaluation = evaluation_;
   log_.finish(outcome.end);

@@ -3,8 +3,12 @@
 #include <fstream>
 
 #include "comm/bench_allreduce.h"
+#include "core/memory.h"
+#include "core/step_scalars.h"
+#include "core/vector/vector.h"
 #include "models/bench_step.h"
 #include "models/model.h"
+#include "trainer/optim/optimizer.h"
 #include "trainer/parts.h"
 #include "trainer/programs/command.h"
 #include "trainer/programs/config_file.h"
@@ -87,6 +91,25 @@ cxxopts::Options step_usage() {
   return options;
 }
 
+/// What a step does after backward: the gradient's norm, then the optimizer that the config names.
+models::StepUpdate update_of(const Config& config) {
+  struct Parts {
+    std::unique_ptr<trainer::Optimizer> optimizer;
+    FlatArray squares;
+    StepScalars scalars{.rate = 1e-6f};
+  };
+  return [&config, parts = std::make_shared<Parts>()](ParameterStore& store, Stream& stream) {
+    if (!parts->optimizer) {
+      const Device device = store.values().device;
+      parts->optimizer = trainer::optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
+                                                      store.layout(), device);
+      parts->squares = make_array(device, Dtype::f64, 1);
+    }
+    vector::sum_of_squares(store.gradients(), parts->squares.span, stream);
+    parts->optimizer->step(store.values(), store.gradients(), &parts->scalars, stream);
+  };
+}
+
 int bench_step(Context& context) {
   const auto words = parse_words(step_usage(), context);
   if (!words) return 0;
@@ -103,7 +126,8 @@ int bench_step(Context& context) {
                                                      {.compute = options.backend_options.compute,
                                                       .threads = options.backend_options.threads,
                                                       .rounds = (*words)["rounds"].as<int>(),
-                                                      .processor_time = words->count("processor-time") > 0});
+                                                      .processor_time = words->count("processor-time") > 0,
+                                                      .update = update_of(config)});
   std::printf("%s", models::table_of(bench).c_str());
   return 0;
 }

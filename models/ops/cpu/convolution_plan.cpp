@@ -125,7 +125,8 @@ void ConvolutionPlan::plan_weights(const dnnl::convolution_backward_weights::pri
   gradient_count_ = pd.diff_weights_desc().get_size() / sizeof(float);
   auto places = places_of(pd.diff_weights_desc());
   auto stored = places_of(stored_);
-  if (places != stored) {
+  // Equal places do not suffice: the gradient's layout may pad more channels, which oneDNN clears.
+  if (places != stored || gradient_count_ != stored_.get_size() / size_of(wants.compute)) {
     gradient_places_ = std::move(places);
     stored_places_ = std::move(stored);
   }
