@@ -71,8 +71,8 @@ std::optional<T> read_one(std::string_view text, ScalarReader<T> read) {
 template <class T>
 std::optional<std::vector<T>> read_list(std::string_view text, ScalarReader<T> read) {
   const YamlValue value = parse_yaml_value(text);
-  if (value.form != YamlForm::list) return std::nullopt;
-  std::vector<T> values;
+  if (value.form != YamlForm::list && value.form != YamlForm::scalar) return std::nullopt;
+  std::vector<T> values;  // one scalar is a list of one
   for (const YamlScalar& item : value.items) {
     auto element = read(item);
     if (!element) return std::nullopt;

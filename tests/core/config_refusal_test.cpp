@@ -51,8 +51,8 @@ TEST(ConfigRefusal, wrong_type_and_bad_choice_name_line_and_value) {
   expect_refused({"train: {steps: 0}\n", "toy.yaml:1: 'train.steps' must be in [1,inf), not 0", ""});
   expect_refused({below_train("  batch:\n    tail: padd\n"),
                   "toy.yaml:4: 'train.batch.tail' must be one of pad|drop, not 'padd'", "'pad'"});
-  expect_refused({below_train("  milestones: 5\n"),
-                  "toy.yaml:3: 'train.milestones' takes a list of whole numbers, not 5", "milestones: ["});
+  expect_refused({below_train("  milestones: many\n"),
+                  "toy.yaml:3: 'train.milestones' takes a list of whole numbers, not many", "milestones: ["});
   expect_refused({below_train("  seed:\n"), "toy.yaml:3: 'train.seed' takes a whole number, not ~", ""});
 }
 

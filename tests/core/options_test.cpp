@@ -103,12 +103,17 @@ TEST(Options, unknown_key_is_refused_with_the_nearest) {
   expect_refused([] { (void)options({{"momentun", "0.5"}}); }, Fault::config, "did you mean 'momentum'?");
 }
 
+TEST(Options, one_scalar_is_a_list_of_one) {
+  EXPECT_EQ(options({{"widths", "64"}}).integers("widths"), std::vector<std::int64_t>{64});
+  EXPECT_EQ(options({{"files", "a.h5"}}).texts("files"), std::vector<std::string>{"a.h5"});
+}
+
 TEST(Options, wrong_types_are_refused) {
   const Pairs wrong = {{"nesterov", "1"},  {"nesterov", "'true'"}, {"steps", "1.5"},    {"steps", "ten"},
                        {"steps", "'12'"},  {"steps", "[12]"},      {"steps", "12x"},    {"steps", "~"},
                        {"steps", "1e300"}, {"rate", "fast"},       {"rate", "nan"},     {"rate", ".nan"},
-                       {"folder", "[a]"},  {"folder", "~"},        {"widths", "64"},    {"widths", "[a]"},
-                       {"betas", "[[1]]"}, {"files", "a.h5"},      {"files", "{a: b}"}, {"steps", ""},
+                       {"folder", "[a]"},  {"folder", "~"},        {"widths", "6.4"},   {"widths", "[a]"},
+                       {"betas", "[[1]]"}, {"files", "~"},         {"files", "{a: b}"}, {"steps", ""},
                        {"rate", "{a: 1}"}, {"files", "[~]"},       {"widths", "[1.5]"}};
   for (const auto& [key, text] : wrong) {
     SCOPED_TRACE(key + " = " + text);

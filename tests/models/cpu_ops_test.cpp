@@ -252,6 +252,24 @@ TEST_P(CpuOps, agree_with_the_reference) {
   expect_agreement(graph, {.microbatches = 2, .threads = 2}, c.tolerance);
 }
 
+/// bf16 keeps 8 significant bits: 2^-8 a rounding, and a few roundings between input and result.
+double bf16_tolerance(const Case& c) {
+  // Rounding may move a maximum to its neighbour, and with it the whole gradient.
+  return c.name.starts_with("max_pool") ? 0.2 : 0.06;
+}
+
+TEST_P(CpuOps, agree_with_the_reference_in_bf16) {
+  const Case& c = GetParam();
+  const Graph graph = make_graph(c.build, c.microbatch);
+  try {
+    expect_agreement(graph, {.compute = Dtype::bf16}, bf16_tolerance(c));
+  } catch (const Error& error) {
+    if (error.fault() == Fault::device) GTEST_SKIP() << error.what();
+    throw;
+  }
+  expect_agreement(graph, {.microbatches = 3, .fuse = false, .compute = Dtype::bf16}, bf16_tolerance(c));
+}
+
 const auto kName = [](const auto& info) { return info.param.name; };
 INSTANTIATE_TEST_SUITE_P(convolution, CpuOps, ::testing::ValuesIn(convolutions()), kName);
 INSTANTIATE_TEST_SUITE_P(activation, CpuOps, ::testing::ValuesIn(activations()), kName);

@@ -49,6 +49,7 @@ class Run {
   }
 
   RunResult operator()() {
+    for (const T each : values_) working_.emplace_back(static_cast<float>(each));
     for (int j = 0; j < settings_.microbatches; ++j) microbatch(j);
     RunResult result;
     result.losses.assign(losses_.begin(), losses_.end());
@@ -103,7 +104,7 @@ class Run {
     Pass pass;
     pass.mode = settings_.mode;
     pass.values = flat(std::span(values_));
-    pass.working = pass.values;
+    pass.working = settings_.compute == Dtype::bf16 ? flat(std::span(working_)) : pass.values;
     pass.gradients = flat(std::span(gradients_));
     pass.state = flat(std::span(state_));
     pass.statistics = flat(std::span(statistics_));
@@ -131,6 +132,7 @@ class Run {
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Stream> stream_;
   std::vector<T> values_, gradients_, state_, statistics_, numbers_, wanted_, losses_, prediction_;
+  std::vector<Bf16> working_;
   std::vector<std::int32_t> ids_, labels_;
   float mean_loss_ = 0;
 };
@@ -160,7 +162,7 @@ RunResult run_reference(const Graph& graph, const RunSettings& settings) {
 
 RunResult run_cpu(const Graph& graph, const RunSettings& settings) {
   const auto backend =
-      make_backend("cpu", {.compute = Dtype::f32, .threads = settings.threads, .sum = {}, .ranks = 1});
+      make_backend("cpu", {.compute = settings.compute, .threads = settings.threads, .sum = {}, .ranks = 1});
   return run_on(*backend, graph, settings);
 }
 
@@ -183,7 +185,8 @@ double relative_error(const std::vector<double>& actual, const std::vector<doubl
 void expect_close(const RunResult& actual, const RunResult& expected, double tolerance) {
   EXPECT_LT(relative_error(actual.losses, expected.losses), tolerance) << "losses";
   EXPECT_LT(relative_error(actual.prediction, expected.prediction), tolerance) << "prediction";
-  EXPECT_NEAR(actual.mean_loss, expected.mean_loss, 1e-4 * std::abs(expected.mean_loss) + 1e-6);
+  EXPECT_NEAR(actual.mean_loss, expected.mean_loss,
+              std::max(1e-4, tolerance) * std::abs(expected.mean_loss) + 1e-6);
   expect_tensors(actual.gradients, expected.gradients, tolerance, "gradient");
   expect_tensors(actual.statistics, expected.statistics, tolerance, "statistics");
 }

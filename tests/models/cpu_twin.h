@@ -24,8 +24,9 @@ struct RunSettings {
   bool reuse_memory = true;
   std::int64_t ids = 5;  ///< ids and labels lie in [0, ids)
   int threads = 1;
-  int first = 0;      ///< number of the first microbatch: other samples
-  double offset = 0;  ///< added to the input
+  int first = 0;               ///< number of the first microbatch: other samples
+  double offset = 0;           ///< added to the input
+  Dtype compute = Dtype::f32;  ///< of the CPU backend; bf16 rounds parameters to bf16 first
 };
 
 /// Losses, prediction, parameter gradients and batch statistics of the last microbatch or summed over all.

@@ -27,11 +27,12 @@ Product<Bf16>::Product(const Sizes& sizes) : sizes_(sizes) {
       attributes.set_post_ops(sum);
     }
     const auto pd = onednn::matmul(a, b, c, attributes);
-    (add ? accumulate_ : overwrite_) = {dnnl::matmul(pd),
-                                        {{DNNL_ARG_SRC, a},
-                                         {DNNL_ARG_WEIGHTS, b},
-                                         {DNNL_ARG_DST, c},
-                                         {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}}};
+    const std::vector<onednn::Primitive::Argument> arguments{{DNNL_ARG_SRC, a},
+                                                             {DNNL_ARG_WEIGHTS, b},
+                                                             {DNNL_ARG_DST, c},
+                                                             {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
+    onednn::Primitive& product = add ? accumulate_ : overwrite_;
+    product = onednn::Primitive(dnnl::matmul(pd), arguments);
     scratch_bytes_ = std::max(scratch_bytes_, pd.scratchpad_desc().get_size());
   }
 }
