@@ -61,6 +61,13 @@ Hdf5Layout layout_of(hid_t properties) {
   }
 }
 
+/// An external link leads to another file, whose offsets mean nothing in this one.
+bool lies_in(hid_t dataset, const std::string& path) {
+  std::string name(path.size() + 2, '\0');
+  const auto length = H5Fget_name(dataset, name.data(), name.size());
+  return length == static_cast<ssize_t>(path.size()) && name.compare(0, path.size(), path) == 0;
+}
+
 /// File space with rows [first, first + count) selected; a scalar has no rows to select.
 Hdf5Handle select_rows(hid_t dataset, const std::vector<hsize_t>& extents, std::int64_t first,
                        std::int64_t count) {
@@ -90,7 +97,7 @@ void check_rows(const Hdf5Array& dataset, std::int64_t first, std::int64_t count
 
 }  // namespace
 
-Hdf5Storage describe_storage(hid_t dataset) {
+Hdf5Storage describe_storage(hid_t dataset, const std::string& path) {
   Hdf5Storage storage;
   const auto type = owned(H5Dget_type(dataset), H5Tclose);
   const auto space = owned(H5Dget_space(dataset), H5Sclose);
@@ -104,7 +111,7 @@ Hdf5Storage describe_storage(hid_t dataset) {
   if (storage.layout == Hdf5Layout::chunked) describe_chunks(properties.id(), storage);
   storage.filters = filters_of(properties.id());
   const haddr_t offset = H5Dget_offset(dataset);
-  if (storage.layout == Hdf5Layout::contiguous && offset != HADDR_UNDEF) {
+  if (storage.layout == Hdf5Layout::contiguous && offset != HADDR_UNDEF && lies_in(dataset, path)) {
     storage.offset = static_cast<std::int64_t>(offset);
   }
   storage.stored_bytes = static_cast<std::int64_t>(H5Dget_storage_size(dataset));

@@ -204,7 +204,7 @@ Hdf5Array Hdf5File::dataset(const std::string& name) const {
                 fmt::format("'{}' has no readable dataset '{}': {}", path(), name, hdf5_reason()),
                 "`lockstep data info` lists what is in a file");
   }
-  auto storage = describe_storage(handle.id());
+  auto storage = describe_storage(handle.id(), path());
   if (!countable(storage.shape)) {
     throw Error(Fault::data,
                 fmt::format("'{}:{}' has the impossible shape {}", path(), name, storage.shape.text()),

@@ -49,7 +49,7 @@ struct Hdf5Storage {
   std::optional<Dtype> dtype;  ///< what reads give; none when the elements are not numbers
   bool exact = false;          ///< the file's bytes are the elements of `dtype`, no conversion needed
   Hdf5Layout layout = Hdf5Layout::other;
-  std::int64_t offset = -1;  ///< of a contiguous dataset in the file; -1 when it has none
+  std::int64_t offset = -1;  ///< of a contiguous dataset in this file; -1 when it has none
   Shape chunk;               ///< of a chunked one
   std::vector<Hdf5Filter> filters;
   bool whole_edge_chunks = true;  ///< partial chunks at the edge are filtered like the others

@@ -40,8 +40,8 @@ struct Hdf5Array::State {
   Hdf5Storage storage;
 };
 
-/// Describes an open dataset.
-[[nodiscard]] Hdf5Storage describe_storage(hid_t dataset);
+/// Describes an open dataset of the file `path`.
+[[nodiscard]] Hdf5Storage describe_storage(hid_t dataset, const std::string& path);
 
 /// The innermost message of the last HDF5 failure, which this thread made under its guard.
 [[nodiscard]] std::string hdf5_reason();
