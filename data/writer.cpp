@@ -167,6 +167,12 @@ void SetWriter::append(std::int64_t count, std::span<const std::byte* const> ten
 }
 
 Written SetWriter::finish() {
+  for (const auto& [split, samples] : state_->written.splits) {
+    if (samples > 0) continue;
+    throw Error(Fault::data,
+                fmt::format("split '{}' of '{}' would have no samples", split, state_->options.path),
+                "check that the input is the right one and not empty");
+  }
   state_->close_file();
   for (const auto& path : state_->written.files) state_->write_facts(aside(path));
   for (const auto& path : state_->written.files) {

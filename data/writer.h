@@ -50,7 +50,8 @@ class SetWriter {
   /// Adds `count` samples: a block [count, shape...] per tensor, in the order of begin_split().
   void append(std::int64_t count, std::span<const std::byte* const> tensors);
 
-  /// Writes everything out and gives the files their names. Throws Fault::data when the disk refuses.
+  /// Writes everything out and gives the files their names. Throws Fault::data when a split has no samples or
+  /// the disk refuses.
   [[nodiscard]] Written finish();
 
  private:
