@@ -161,10 +161,10 @@ std::unique_ptr<Tokenizer> gpt2_tokenizer(const std::string& encoder_json, const
 
 std::unique_ptr<Tokenizer> tokenizer_from_text(std::string_view text) {
   const json stored = json::parse(text, nullptr, false);
-  const std::string kind = stored.is_object() ? stored.value("kind", std::string()) : std::string();
   const auto has = [&](const char* key, json::value_t type) {
-    return stored.contains(key) && stored[key].type() == type;
+    return stored.contains(key) && stored[key].type() == type;  // only objects contain keys
   };
+  const auto kind = has("kind", json::value_t::string) ? stored["kind"].get<std::string>() : std::string();
   if (kind == "bytes") return byte_tokenizer();
   if (kind == "characters" && has("characters", json::value_t::string)) {
     return character_tokenizer(stored["characters"].get<std::string>());
