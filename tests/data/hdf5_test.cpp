@@ -8,14 +8,10 @@
 #include <numeric>
 #include <thread>
 
-#include <sys/resource.h>
-#include <csignal>
-
 #include <gtest/gtest.h>
 
 #include "data/info.h"
 #include "data/row_reader.h"
-#include "data/writer.h"
 #include "data_files.h"
 
 namespace lockstep::data {
@@ -310,83 +306,6 @@ TEST(BlockCache, keeps_within_its_budget_and_drops_the_least_recent) {
   for (const std::int64_t number : {0, 1, 0, 2, 0, 1}) (void)cache.get({&cache, number}, load);
   EXPECT_EQ(loads, 4);  // 0, 1, 2, and 1 again after 2 pushed it out
   EXPECT_LE(cache.bytes(), 100U);
-}
-
-TEST(SetWriter, many_files_hold_every_sample_once_and_all_the_facts) {
-  const TemporaryFolder folder;
-  SetWriter writer({.path = folder.file("set.h5"), .samples_per_file = 4});
-  writer.begin_split("train", {{"x", Dtype::i32, Shape{}}});
-  std::vector<std::int32_t> values(11);
-  std::iota(values.begin(), values.end(), 0);
-  const std::array<const std::byte*, 1> block{bytes_of(values)};
-  writer.append(11, block);
-  writer.fact("classes", std::int64_t{11});
-  const auto written = writer.finish();
-  EXPECT_EQ(written.files.size(), 3U);
-  const auto set = open_hdf5({folder.file("set-train-*.h5")}, "train");
-  std::vector<std::int32_t> back(11);
-  std::vector<std::int64_t> all(11);
-  std::iota(all.begin(), all.end(), 0);
-  SampleBuffers into{{reinterpret_cast<std::byte*>(back.data())}};
-  set->read(all, into);
-  EXPECT_EQ(back, values);
-  for (const auto& path : written.files) EXPECT_EQ(Hdf5File::open(path).attribute("/", "classes"), "11");
-}
-
-TEST(SetWriter, unfinished_set_leaves_nothing_and_an_old_one_stays) {
-  const TemporaryFolder folder;
-  numbered_file(folder.file("set.h5"), 3);
-  {
-    SetWriter writer({.path = folder.file("set.h5")});
-    writer.begin_split("train", {{"x", Dtype::i32, Shape{}}});
-  }
-  EXPECT_EQ(open_hdf5({folder.file("set.h5")}, "train")->size(), 3);
-  EXPECT_FALSE(std::filesystem::exists(folder.file("set.h5.partial")));
-}
-
-TEST(SetWriter, full_disk_is_an_error_and_leaves_nothing) {
-  const TemporaryFolder folder;
-  rlimit before{};
-  getrlimit(RLIMIT_FSIZE, &before);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{1 << 16, before.rlim_max};
-  setrlimit(RLIMIT_FSIZE, &small);
-  const auto error = error_of([&] {
-    SetWriter writer({.path = folder.file("set.h5"), .deflate = 0});
-    writer.begin_split("train", {{"x", Dtype::f32, Shape{1024}}});
-    const std::vector<float> values(1024 * 1024, 1.5F);
-    const std::array<const std::byte*, 1> block{bytes_of(values)};
-    writer.append(1024, block);
-    (void)writer.finish();
-  });
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
-  EXPECT_EQ(error.fault(), Fault::data);
-  EXPECT_TRUE(mentions(error, "set.h5")) << error.what();
-  EXPECT_FALSE(std::filesystem::exists(folder.file("set.h5")));
-  EXPECT_FALSE(std::filesystem::exists(folder.file("set.h5.partial")));
-}
-
-TEST(Info, our_own_file_shows_splits_tensors_filters_and_class_counts) {
-  const TemporaryFolder folder;
-  const auto text = describe_file(numbered_file(folder.file("a.h5"), 10, 0, {.chunk_rows = 4, .deflate = 6}));
-  for (const char* part :
-       {"@classes = 3", "/train/", "image  u8 [10, 1, 2, 2], chunks [4, 1, 2, 2], shuffle, deflate 6",
-        "label  i32 [10]", "values 0 to 9", "classes 0: 4, 1: 3, 2: 3"}) {
-    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
-  }
-}
-
-TEST(Info, non_numbers_and_empty_datasets_are_named_not_read) {
-  const TemporaryFolder folder;
-  {
-    auto file = Hdf5File::create(folder.file("a.h5"));
-    put(file, "/nothing", Shape{0, 3}, std::vector<float>{}, {.chunk_rows = 2});
-    file.set_attribute("/", "long", std::string(500, 'y'));
-  }
-  const auto text = describe_file(folder.file("a.h5"));
-  EXPECT_NE(text.find("empty"), std::string::npos);
-  EXPECT_NE(text.find("(500 characters)"), std::string::npos);
 }
 
 }  // namespace

@@ -200,57 +200,6 @@ TEST_F(LoaderTest, waiting_time_is_counted) {
   EXPECT_GE(loader->waited_s(), 0.0);
 }
 
-class PinnedFilesTest : public testing::Test {
- protected:
-  PinnedFilesTest() {
-    for (const auto& [name, samples, first] :
-         {std::tuple("a.h5", 11, 0), std::tuple("b.h5", 13, 11), std::tuple("c.h5", 9, 24)}) {
-      files_.push_back(numbered_file(folder_.file(name), samples, first));
-    }
-    set_ = open_hdf5(files_, "train");
-  }
-  TemporaryFolder folder_;
-  std::vector<std::string> files_;
-  std::unique_ptr<Dataset> set_;
-  Options pinned_ = loader_options({{"sharding", "files"}});
-};
-
-TEST_F(PinnedFilesTest, each_rank_keeps_to_its_files_and_sees_them_once) {
-  std::vector<int> seen(33, 0);
-  for (int rank = 0; rank < 3; ++rank) {
-    const auto loader =
-        make_loader(*set_, pinned_, {.seed = 2, .microbatch = 3, .shard = shard_of(rank, 3, 3)});
-    EXPECT_EQ(loader->spec().steps_per_epoch, 3);  // the smallest file gives three
-    const auto& own = set_->files()[static_cast<std::size_t>(rank)];
-    for (const auto& dealt : take(*loader, 3, 3)) {
-      for (const auto index : dealt.indices) {
-        EXPECT_TRUE(index >= own.first && index < own.first + own.count);
-        ++seen[static_cast<std::size_t>(index)];
-      }
-    }
-  }
-  EXPECT_LE(*std::ranges::max_element(seen), 1);
-  EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 27);
-}
-
-TEST_F(PinnedFilesTest, wrapping_shows_every_sample) {
-  std::vector<int> seen(33, 0);
-  for (int rank = 0; rank < 3; ++rank) {
-    const auto loader = make_loader(
-        *set_, pinned_, {.seed = 2, .microbatch = 3, .shard = shard_of(rank, 3, 3), .tail = Tail::wrap});
-    for (const auto& dealt : take(*loader, 3, static_cast<int>(loader->spec().steps_per_epoch))) {
-      for (const auto index : dealt.indices) ++seen[static_cast<std::size_t>(index)];
-    }
-  }
-  EXPECT_GE(*std::ranges::min_element(seen), 1);
-}
-
-TEST_F(PinnedFilesTest, more_ranks_than_files_is_refused) {
-  const auto error = error_of([&] { (void)make_loader(*set_, pinned_, {.shard = shard_of(0, 4, 4)}); });
-  EXPECT_EQ(error.fault(), Fault::config);
-  EXPECT_TRUE(mentions(error, "4 ranks") && mentions(error, "there are 3")) << error.what();
-}
-
 TEST(TokenLoader, windows_are_shifted_by_one_and_tile_the_text) {
   const TemporaryFolder folder;
   const auto set = open_hdf5({token_file(folder.file("t.h5"), 100, 50)}, "train");
