@@ -169,6 +169,25 @@ TEST(FailureOfRanks, every_waiting_rank_is_freed_and_hears_the_first_failure) {
   }
 }
 
+TEST(FailureOfRanks, anything_thrown_frees_the_others_and_is_rethrown) {
+  std::atomic<int> freed = 0;
+  EXPECT_THROW(
+      run_ranks_as_threads(3,
+                           [&](World& world) {
+                             Control control(make_collectives(world.transport(60), schedule_named("ring")));
+                             if (world.rank() == 1) throw 7;
+                             try {
+                               control.barrier();
+                             } catch (const Error& error) {
+                               EXPECT_STREQ(error.what(), "rank 1 failed: an exception of unknown type");
+                               ++freed;
+                               throw;
+                             }
+                           }),
+      int);
+  EXPECT_EQ(freed, 2);
+}
+
 TEST(FailureOfRanks, a_world_after_a_failure_is_a_new_one) {
   EXPECT_THROW(run_ranks_as_threads(2, [](World&) { throw std::runtime_error("once"); }), std::runtime_error);
   run_ranks_as_threads(2, [](World& world) {

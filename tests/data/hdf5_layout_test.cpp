@@ -123,6 +123,32 @@ TEST(ForeignLayout, data_in_an_external_file_is_read) {
   expect_all_runs(file, "x", numbers());
 }
 
+TEST(ForeignLayout, virtual_dataset_shows_the_rows_of_other_files) {
+  const TemporaryFolder folder;
+  for (const char* name : {"low.h5", "high.h5"}) {
+    RawFile part(folder.file(name));
+    const bool low = std::string(name) == "low.h5";
+    part.put_numbers("x", H5T_STD_I32LE, {10, 4, 3}, slice(numbers(), low ? 0 : 10, 10));
+  }
+  RawFile raw(folder.file("a.h5"));
+  (void)raw.make("x", H5T_STD_I32LE, {20, 4, 3}, [&](hid_t id) {
+    const std::array<hsize_t, 3> all{20, 4, 3};
+    const std::array<hsize_t, 3> part{10, 4, 3};
+    const auto source = owned(H5Screate_simple(3, part.data(), nullptr), H5Sclose);
+    for (const hsize_t first : {0, 10}) {
+      const auto target = owned(H5Screate_simple(3, all.data(), nullptr), H5Sclose);
+      const std::array<hsize_t, 3> start{first, 0, 0};
+      H5Sselect_hyperslab(target.id(), H5S_SELECT_SET, start.data(), nullptr, part.data(), nullptr);
+      H5Pset_virtual(id, target.id(), folder.file(first == 0 ? "low.h5" : "high.h5").c_str(), "x",
+                     source.id());
+    }
+  });
+  const auto file = raw.reopen();
+  EXPECT_EQ(file.dataset("x").storage().layout, Hdf5Layout::other);
+  EXPECT_EQ(rows_by_library(file, "x", 7, 6), slice(numbers(), 7, 6));
+  EXPECT_EQ(rows_by_reader(file, "x", 7, 6), slice(numbers(), 7, 6));
+}
+
 TEST(ForeignLayout, user_block_before_the_file_moves_no_row) {
   const TemporaryFolder folder;
   RawFile raw(folder.file("a.h5"), 4096);

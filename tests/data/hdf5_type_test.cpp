@@ -107,7 +107,7 @@ TEST(ForeignType, infinities_and_not_a_number_survive_the_change_of_byte_order) 
   EXPECT_TRUE(std::isnan(values[2]));
 }
 
-/// Types that are no numbers, by what data info calls them.
+/// Types that are no numbers, or of widths that nothing here holds, by what data info calls them.
 std::vector<std::pair<const char*, Hdf5Handle>> other_types() {
   std::vector<std::pair<const char*, Hdf5Handle>> types;
   const auto add = [&](const char* text, hid_t type) { types.emplace_back(text, owned(type, H5Tclose)); };
@@ -120,6 +120,10 @@ std::vector<std::pair<const char*, Hdf5Handle>> other_types() {
   add("opaque", H5Tcreate(H5T_OPAQUE, 5));
   add("bitfield", H5Tcopy(H5T_STD_B16LE));
   add("reference", H5Tcopy(H5T_STD_REF_OBJ));
+  add("i24", H5Tcopy(H5T_STD_I32LE));
+  H5Tset_precision(types.back().second.id(), 24);
+  H5Tset_size(types.back().second.id(), 3);
+  add("f128", H5Tcopy(H5T_NATIVE_LDOUBLE));
   return types;
 }
 

@@ -70,6 +70,22 @@ TEST(Info, classes_are_counted_over_blocks_and_only_when_few) {
   EXPECT_EQ(text.find("1: 1,"), std::string::npos) << "fractions are no classes";
 }
 
+TEST(Info, data_outside_the_file_and_larger_sizes_are_told) {
+  const TemporaryFolder folder;
+  RawFile raw(folder.file("a.h5"));
+  const auto outside = folder.file("outside.bin");
+  raw.put_numbers("far", H5T_STD_I32LE, {3}, {7, 8, 9},
+                  [&](hid_t id) { H5Pset_external(id, outside.c_str(), 0, H5F_UNLIMITED); });
+  raw.put_numbers("kilo", H5T_STD_U8LE, {20'000}, std::vector<double>(20'000, 1));
+  raw.put_numbers("mega", H5T_IEEE_F64LE, {1'500'000}, std::vector<double>(1'500'000, 1));
+  raw.close();
+  const auto text = describe_file(folder.file("a.h5"));
+  expect_says(text, "far  i32 [3], external or virtual, 12 B stored");
+  expect_says(text, "values 7 to 9");
+  expect_says(text, "kilo  u8 [20000], contiguous, 20.0 kB stored");
+  expect_says(text, "mega  f64 [1500000], contiguous, 12.0 MB stored");
+}
+
 TEST(Info, nested_groups_and_their_attributes_are_indented) {
   const TemporaryFolder folder;
   {

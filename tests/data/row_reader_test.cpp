@@ -105,6 +105,23 @@ TEST(DamagedData, rows_beyond_the_dataset_are_refused_with_both_numbers) {
 
 // ---- caching
 
+TEST(DamagedData, shape_beyond_all_reason_is_refused_before_memory_is_asked_for) {
+  const TemporaryFolder folder;
+  const hsize_t huge = hsize_t{1} << 40;
+  RawFile raw(folder.file("a.h5"));
+  (void)raw.make("uncountable", H5T_STD_I32LE, {huge, huge}, chunks({1, 1}));
+  (void)raw.make("wide", H5T_STD_I32LE, {2, huge}, chunks({1, 1024}));
+  (void)raw.make("long", H5T_STD_I32LE, {huge, 2}, chunks({1024, 2}));
+  const auto file = raw.reopen();
+  BlockCache cache(100);
+  const auto uncountable = error_of([&] { (void)file.dataset("uncountable"); });
+  EXPECT_EQ(uncountable.fault(), Fault::data);
+  EXPECT_TRUE(mentions(uncountable, "impossible shape [1099511627776, 1099511627776]")) << uncountable.what();
+  const auto wide = error_of([&] { (void)make_row_reader(file, "wide", cache); });
+  EXPECT_TRUE(mentions(wide, "samples of 4398046511104 bytes")) << wide.what();
+  EXPECT_EQ(rows_by_reader(file, "long", (std::int64_t{1} << 40) - 1, 1), (std::vector<double>{0, 0}));
+}
+
 TEST(BlockCache, block_larger_than_the_budget_is_served_and_alone) {
   BlockCache cache(10);
   int loads = 0;
