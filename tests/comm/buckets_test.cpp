@@ -1,17 +1,14 @@
 // Buckets against the rule written down plainly, on awkward layouts; sums by bucket against one sum, with the
-// traffic they cost; and the accumulation tree in pieces, dtypes and orders.
+// traffic they cost.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <set>
 
 #include "comm/exchange.h"
 #include "comm/worlds.h"
 #include "core/error.h"
 #include "core/memory.h"
-#include "core/vector/vector.h"
 #include "tests/comm/sums.h"
 
 namespace lockstep::comm {
@@ -194,70 +191,6 @@ TEST(ExchangeSteps, gradients_of_another_dtype_are_refused) {
   const FlatArray doubles = make_array(Device{}, Dtype::f64, 64);
   EXPECT_THROW(exchange->begin(doubles.span), Error);
   EXPECT_EQ(exchange->report().messages, 0);
-}
-
-// ---- the tree
-
-/// Sums 1, 2, 4, ... over `microbatches` in pieces of `piece`; every partial sum is exact.
-template <class T>
-void expect_exact_tree(int microbatches, std::int64_t count, std::int64_t piece) {
-  const auto stream = make_stream(Device{});
-  std::vector<T> sum(static_cast<std::size_t>(count));
-  const auto tree = make_tree_accumulator(flat(std::span<T>(sum)), microbatches);
-  for (int j = 0; j < microbatches; ++j) {
-    const FlatSpan target = tree->target(j);
-    ASSERT_EQ(target.count, count);
-    vector::fill(target, std::ldexp(1.0F, j), *stream);
-    for (std::int64_t done = 0; done < count; done += piece)
-      tree->complete(j, std::min(done + piece, count), *stream);
-    tree->complete(j, count, *stream);  // again: adds nothing
-  }
-  stream->synchronize();
-  const float expected = std::ldexp(1.0F, microbatches) - 1;
-  for (const T each : sum) ASSERT_EQ(static_cast<float>(each), expected) << microbatches << " " << piece;
-}
-
-TEST(TreeAccumulation, each_microbatch_counts_once_in_every_dtype_and_piece) {
-  for (int microbatches = 1; microbatches <= 8; ++microbatches) {
-    for (const std::int64_t piece : {1, 7, 100}) {
-      expect_exact_tree<float>(microbatches, 23, piece);
-      expect_exact_tree<double>(microbatches, 23, piece);
-      expect_exact_tree<Bf16>(microbatches, 23, piece);
-    }
-    expect_exact_tree<float>(microbatches, 0, 1);
-  }
-}
-
-TEST(TreeAccumulation, last_microbatch_is_summed_as_far_as_it_is_complete) {
-  const auto stream = make_stream(Device{});
-  std::vector<float> sum(10);
-  const auto tree = make_tree_accumulator(flat(std::span(sum)), 4);
-  for (int j = 0; j < 4; ++j) {
-    vector::fill(tree->target(j), 1, *stream);
-    if (j < 3) tree->complete(j, 10, *stream);
-  }
-  tree->complete(3, 4, *stream);
-  stream->synchronize();
-  EXPECT_EQ(sum, (std::vector<float>{4, 4, 4, 4, 1, 1, 1, 1, 1, 1}));
-  tree->complete(3, 10, *stream);
-  stream->synchronize();
-  EXPECT_EQ(sum, std::vector<float>(10, 4));
-}
-
-TEST(TreeAccumulation, no_target_holds_a_sum_that_is_still_needed) {
-  // Each microbatch fills its whole target with its own power of two: a lost partial sum leaves a hole.
-  for (const int microbatches : {1, 2, 3, 5, 12, 20}) expect_exact_tree<float>(microbatches, 3, 3);
-}
-
-TEST(TreeAccumulation, as_many_arrays_as_it_says_and_the_last_is_the_gradient) {
-  std::vector<float> sum(5);
-  for (int microbatches = 1; microbatches <= 40; ++microbatches) {
-    const auto tree = make_tree_accumulator(flat(std::span(sum)), microbatches);
-    std::set<const void*> used;
-    for (int j = 0; j < microbatches; ++j) used.insert(tree->target(j).data);
-    EXPECT_EQ(static_cast<int>(used.size()), tree->arrays()) << microbatches;
-    EXPECT_EQ(tree->target(microbatches - 1).data, sum.data());
-  }
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ std::string told(const std::string& schedule, const Work& work) {
   std::atomic<int> ready = 0;
   try {
     run_ranks_as_threads(3, [&](World& world) {
-      const auto collectives = make_collectives(world.transport(0.7), schedule_named(schedule));
+      const auto collectives = make_collectives(world.transport(1.0), schedule_named(schedule));
       const auto stream = make_stream(Device{});
       std::vector<float> data(24, 1);
       collectives->sum(flat(std::span(data)), *stream);

@@ -17,17 +17,6 @@
 namespace lockstep::data {
 namespace {
 
-std::vector<std::filesystem::path> foreign_files() {
-  std::vector<std::filesystem::path> files;
-  std::error_code absent;
-  for (const auto& entry : std::filesystem::directory_iterator(
-           std::string(LOCKSTEP_SHARED_DATA) + "/hdf5-files/pyfive", absent)) {
-    files.push_back(entry.path());
-  }
-  std::ranges::sort(files);
-  return files;
-}
-
 std::string bytes_of_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -173,66 +162,6 @@ TEST(Hdf5File, bytes_flipped_anywhere_never_crash) {
     }
   }
   EXPECT_GT(noticed, 10);
-}
-
-TEST(ForeignHdf5Files, each_of_the_18_is_described_and_its_numbers_are_read) {
-  const auto files = foreign_files();
-  if (files.empty()) GTEST_SKIP() << "no shared hdf5-files";
-  EXPECT_EQ(files.size(), 18U);
-  testing::internal::CaptureStderr();
-  for (const auto& path : files) {
-    const auto text = describe_file(path.string());
-    EXPECT_NE(text.find(path.filename().string()), std::string::npos);
-    EXPECT_EQ(text.find("unreadable"), std::string::npos) << text;
-  }
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
-}
-
-TEST(ForeignHdf5Files, cut_short_they_are_refused_or_read_but_never_crash) {
-  const auto files = foreign_files();
-  if (files.empty()) GTEST_SKIP() << "no shared hdf5-files";
-  const TemporaryFolder folder;
-  for (const auto& path : files) {
-    const auto whole = bytes_of_file(path);
-    for (const std::size_t eighth : {1U, 3U, 5U, 7U}) {
-      std::ofstream(folder.file("cut.h5"), std::ios::binary)
-          .write(whole.data(), static_cast<std::streamsize>(whole.size() * eighth / 8));
-      EXPECT_EQ(error_of([&] { (void)describe_file(folder.file("cut.h5")); }).fault(), Fault::data) << path;
-    }
-  }
-}
-
-TEST(ForeignHdf5Files, known_values_come_out_of_odd_types_layouts_and_filters) {
-  const auto root = std::string(LOCKSTEP_SHARED_DATA) + "/hdf5-files/pyfive/";
-  if (foreign_files().empty()) GTEST_SKIP() << "no shared hdf5-files";
-  const auto types = Hdf5File::open(root + "dataset_datatypes.hdf5");
-  for (const auto& name : types.datasets()) {
-    const double sign = name.starts_with("int") ? -1 : 1;  // the signed ones hold 0, -1, -2, -3
-    EXPECT_EQ(read_all<double>(types, "/" + name), (std::vector<double>{0, sign, 2 * sign, 3 * sign}))
-        << name;
-    BlockCache cache(1 << 20);
-    const auto storage = types.dataset("/" + name).storage();
-    std::vector<std::byte> row(size_of(*storage.dtype));
-    make_row_reader(types, "/" + name, cache)->read(2, 1, row.data());
-    EXPECT_TRUE(std::ranges::any_of(row, [](std::byte each) { return each != std::byte{0}; })) << name;
-  }
-  EXPECT_EQ(types.dataset("/float32_big").storage().type, "f32 big-endian");
-  EXPECT_FALSE(types.dataset("/float32_big").storage().exact);
-  std::vector<std::int32_t> counted(21 * 16);
-  std::iota(counted.begin(), counted.end(), 0);
-  for (const auto& [file, dataset] :
-       {std::pair("chunked.hdf5", "/dataset1"), std::pair("compressed.hdf5", "/dataset1"),
-        std::pair("compressed.hdf5", "/dataset2"), std::pair("compressed.hdf5", "/dataset3")}) {
-    EXPECT_EQ(read_all<std::int32_t>(Hdf5File::open(root + file), dataset), counted) << file << dataset;
-  }
-}
-
-TEST(ForeignHdf5Files, elements_that_are_not_numbers_are_refused_as_tensors_by_name) {
-  const auto path = std::string(LOCKSTEP_SHARED_DATA) + "/hdf5-files/pyfive/references.hdf5";
-  if (foreign_files().empty()) GTEST_SKIP() << "no shared hdf5-files";
-  const auto error = error_of([&] { (void)open_hdf5({path}, "/"); });
-  EXPECT_EQ(error.fault(), Fault::data);
-  EXPECT_TRUE(mentions(error, "references.hdf5") && mentions(error, "cannot be a tensor")) << error.what();
 }
 
 TEST(Hdf5Samples, many_threads_read_the_same_set) {
