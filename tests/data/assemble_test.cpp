@@ -27,6 +27,7 @@ class AssembleFrom : public testing::Test {
   }
   Loader& load(const std::vector<std::pair<std::string, std::string>>& given, std::int64_t microbatch = 2) {
     file_.flush();
+    loader_.reset();  // reads the set until it dies
     set_ = open_hdf5({folder_.file("a.h5")}, "train");
     loader_ = make_loader(*set_, loader_options(given), {.microbatch = microbatch, .train = false});
     return *loader_;
