@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/collectives.h"
+#include "comm/movement.h"
 #include "core/memory.h"
 
 namespace lockstep::comm::conformance {
@@ -175,6 +176,39 @@ void sums_same_bits_everywhere(Collectives& collectives, Stream& stream) {
   }
 }
 
+/// What one collective sends on this rank, as the transport counts it.
+template <class Work>
+Traffic traffic_of(Collectives& collectives, Stream& stream, const Work& work) {
+  const Traffic before = collectives.traffic();
+  work();
+  stream.synchronize();
+  const Traffic after = collectives.traffic();
+  return {after.messages - before.messages, after.bytes - before.bytes};
+}
+
+void expect_cost(const Traffic& counted, const Plan& plan, std::int64_t width) {
+  EXPECT_EQ(counted.messages, plan.cost().messages);
+  EXPECT_EQ(counted.bytes, plan.cost().elements * width);
+}
+
+/// Messages and bytes of gather, broadcast and barrier are those of their plans.
+void costs_as_planned(Collectives& collectives, Stream& stream) {
+  const int rank = collectives.rank();
+  const int ranks = collectives.size();
+  for (const std::int64_t count : sizes()) {
+    std::vector<double> mine(static_cast<std::size_t>(count));
+    std::vector<double> all(mine.size() * static_cast<std::size_t>(ranks));
+    expect_cost(traffic_of(collectives, stream,
+                           [&] { collectives.gather(flat(std::span(mine)), flat(std::span(all)), stream); }),
+                gather_plan(rank, ranks, count), 8);
+    expect_cost(traffic_of(collectives, stream,
+                           [&] { collectives.broadcast(flat(std::span(mine)), ranks - 1, stream); }),
+                broadcast_plan(rank, ranks, ranks - 1, count), 8);
+  }
+  expect_cost(traffic_of(collectives, stream, [&] { collectives.barrier(stream); }),
+              barrier_plan(rank, ranks), 1);
+}
+
 void controls(World& world) {
   Control control(make_collectives(world.transport(kDeadline_s), schedule_called("ring")));
   const int ranks = world.size();
@@ -230,6 +264,7 @@ void movement(World& world) {
   }
   collectives->barrier(*stream);
   stream->synchronize();
+  costs_as_planned(*collectives, *stream);
   controls(world);
 }
 

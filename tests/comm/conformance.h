@@ -16,8 +16,8 @@ namespace lockstep::comm::conformance {
 /// Swaps, rings and all-to-all of sizes 0, 1, prime and large in every dtype; order per pair; duplicates that
 /// do not mix; counts.
 void transport(World& world);
-/// gather, broadcast from each root, exchange, barrier, Control; then sums of every summable dtype by
-/// `schedule`.
+/// gather, broadcast from each root, exchange, barrier, with the traffic that their plans state; Control;
+/// then sums of every summable dtype by `schedule`.
 void movement(World& world);
 void sums(World& world, std::string_view schedule);
 
