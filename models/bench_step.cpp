@@ -1,7 +1,5 @@
 #include "models/bench_step.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -265,44 +263,6 @@ StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOption
   }
   measure_alone(bench, single, single_series);
   return bench;
-}
-
-namespace {
-
-std::string rate(double flops, double seconds) {
-  return seconds > 0 ? fmt::format("{:8.1f}", flops / seconds * 1e-9) : fmt::format("{:>8}", "-");
-}
-
-}  // namespace
-
-std::string table_of(const StepBench& bench) {
-  std::string text = fmt::format("{:<28} {:<22} {:>9} {:>9} {:>7} {:>8} {:>8}\n", "kernel", "operations",
-                                 "forward", "backward", "share", "forward", "backward");
-  text += fmt::format("{:<28} {:<22} {:>9} {:>9} {:>7} {:>8} {:>8}\n", "", "", "ms", "ms", "%", "GFLOP/s",
-                      "GFLOP/s");
-  double sum = 0;
-  for (const KernelTime& each : bench.kernels) {
-    const Work& work = each.node.work;
-    sum += each.forward_s + each.backward_s;
-    text += fmt::format("{:<28} {:<22} {:9.3f} {:9.3f} {:7.1f} {} {}\n", each.node.name, each.node.op,
-                        each.forward_s * 1e3, each.backward_s * 1e3,
-                        (each.forward_s + each.backward_s) / bench.step_s * 100,
-                        rate(work.forward_flops, each.forward_s), rate(work.backward_flops, each.backward_s));
-  }
-  text += fmt::format(
-      "\nstep {:.3f} ms (forward {:.3f}, backward {:.3f}, update {:.3f}; {:.3f} to {:.3f} over rounds)\n",
-      bench.step_s * 1e3, bench.forward_s * 1e3, bench.backward_s * 1e3, bench.update_s * 1e3,
-      bench.step_min_s * 1e3, bench.step_max_s * 1e3);
-  text += fmt::format("kernels alone {:.3f} ms\n", sum * 1e3);
-  text +=
-      fmt::format("convolutions {:.3f} ms, matrix products {:.3f} ms, norms {:.3f} ms, alone and unfused\n",
-                  bench.convolutions_s * 1e3, bench.products_s * 1e3, bench.norms_s * 1e3);
-  text += fmt::format("step / (convolutions + products + norms) = {:.3f}\n", bench.ratio());
-  text +=
-      fmt::format("achieved {:.1f} GFLOP/s, {:.0f} % of the measured matrix-product peak of {:.1f} GFLOP/s\n",
-                  bench.flops_per_s() * 1e-9, bench.flops_per_s() / bench.peak_flops_per_s * 100,
-                  bench.peak_flops_per_s * 1e-9);
-  return text;
 }
 
 }  // namespace lockstep::models

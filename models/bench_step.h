@@ -57,5 +57,7 @@ struct StepBench {
 /// A table of the measurement: a line per kernel with milliseconds, share of the step and FLOP/s, then
 /// totals.
 [[nodiscard]] std::string table_of(const StepBench& bench);
+/// The same as a JSON object: {"step_ms": {"median", ...}, ..., "kernels": [{"name", "operations", ...}]}.
+[[nodiscard]] std::string json_of(const StepBench& bench);
 
 }  // namespace lockstep::models
