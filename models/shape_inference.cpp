@@ -70,14 +70,15 @@ Shape shape_of(const ConvTranspose2d& op, const Site& site) {
   check_groups(site, x[1], op.out_channels, op.groups);
   Pair extent{};
   for (std::size_t i = 0; i < 2; ++i) {
+    site.expect(op.kernel[i] > 0 && op.stride[i] > 0 && op.padding[i] >= 0 && op.dilation[i] > 0,
+                fmt::format("kernel {}, stride {}, padding {}, dilation {}: all but padding must be positive",
+                            op.kernel[i], op.stride[i], op.padding[i], op.dilation[i]));
     const auto limit = std::max(op.stride[i], op.dilation[i]);
     site.expect(op.output_padding[i] >= 0 && op.output_padding[i] < limit,
                 fmt::format("output_padding {} must be less than stride or dilation", op.output_padding[i]));
     extent[i] = (x[static_cast<int>(i) + 2] - 1) * op.stride[i] - 2 * op.padding[i] +
                 op.dilation[i] * (op.kernel[i] - 1) + op.output_padding[i] + 1;
-    site.expect(op.kernel[i] > 0 && op.stride[i] > 0 && op.padding[i] >= 0 && extent[i] > 0,
-                fmt::format("kernel {}, stride {}, padding {} give no output for {}", op.kernel[i],
-                            op.stride[i], op.padding[i], x.text()));
+    site.expect(extent[i] > 0, fmt::format("padding {} leaves no output for {}", op.padding[i], x.text()));
   }
   return {x[0], op.out_channels, extent[0], extent[1]};
 }
