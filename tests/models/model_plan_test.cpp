@@ -196,5 +196,18 @@ TEST(TiedSlots, embedding_of_gpt2_lies_last_and_completes_with_the_embedding) {
   EXPECT_TRUE(planned.backward.front().adds_parameters) << "the head wrote the slot before the embedding";
 }
 
+TEST(Prediction, outlives_what_is_computed_after_it) {
+  GraphBuilder builder(2);
+  int x = builder.linear(builder.input({4}, Dtype::f32), "fc", {.out_features = 4}, {});
+  builder.predict(x);
+  for (const char* name : {"a", "b", "c"}) x = builder.apply(Gelu{}, {x}, name);
+  const Graph graph = std::move(builder).finish();
+  const auto backend = make_reference_backend<float>({});
+  const Units units = make_units(graph, *backend, {.training = false});
+  const MemoryPlan memory = plan_memory(graph, units, {}, true);
+  EXPECT_EQ(memory.blocks[at(memory.activation[at(graph.prediction())])].last, 3)
+      << "it is read after forward";
+}
+
 }  // namespace
 }  // namespace lockstep::models
