@@ -248,7 +248,10 @@ NamedTensors collect_weights(const models::Model& model, const ParameterStore& s
 void load_weights(const std::string& path, const models::Model& model, ParameterStore& store) {
   const bool checkpoint =
       std::filesystem::is_directory(path) || std::filesystem::path(path).filename() == "manifest.json";
-  assign_weights(checkpoint ? tensors_of(read_shared_state(path)) : read_weights(path), path, model, store);
+  // A checkpoint has our layout: GPT-2's matrices are not transposed in it.
+  assign_weights(
+      checkpoint ? with_foreign_names(model, tensors_of(read_shared_state(path))) : read_weights(path), path,
+      model, store);
 }
 
 void export_safetensors(const std::string& path, const models::Model& model, const ParameterStore& store) {

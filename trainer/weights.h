@@ -34,8 +34,8 @@ void assign_weights(const NamedTensors& tensors, const std::string& origin, cons
 /// Tensors named as our slots under the names (and in the layout) that the ecosystem's files use.
 [[nodiscard]] NamedTensors with_foreign_names(const models::Model& model, NamedTensors ours);
 
-/// read_weights() or, for a checkpoint (its directory, manifest or run directory), tensors_of(); then
-/// assign_weights().
+/// read_weights() or, for a checkpoint (its directory, manifest or run directory), tensors_of() in the layout
+/// of the ecosystem's files; then assign_weights().
 void load_weights(const std::string& path, const models::Model& model, ParameterStore& store);
 
 /// collect_weights() into a safetensors file.
