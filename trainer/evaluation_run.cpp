@@ -111,8 +111,8 @@ void generate(const Config& config, const std::string& file, const GenerationOpt
   }
   const auto tokenizer = data::tokenizer_from_text(stored);
   std::vector<std::int32_t> text = tokenizer->encode(options.prompt.empty() ? "\n" : options.prompt);
-  piece(options.prompt);
   Speaker speaker(config, file, spec);
+  piece(options.prompt);
   for (std::int64_t i = 0; i < options.tokens; ++i) {
     text.push_back(draw_token(speaker.after(text), options, i));
     piece(tokenizer->decode(std::span(text).last(1)));

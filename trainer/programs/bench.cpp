@@ -1,5 +1,7 @@
 // lockstep bench allreduce|step ...
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 
 #include "comm/bench_allreduce.h"
@@ -19,11 +21,11 @@ namespace {
 
 /// "64K", "16M", "1G" or plain bytes.
 std::int64_t bytes_of(const std::string& text) {
-  std::size_t end = 0;
-  const double value = std::stod(text, &end);
+  const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  const double value = std::strtod(text.substr(0, end).c_str(), nullptr);
   const std::string unit = text.substr(end);
   for (int power = 0; const char* name : {"", "K", "M", "G"}) {
-    if (unit == name || unit == std::string(name) + "iB")
+    if (end > 0 && (unit == name || unit == std::string(name) + "iB"))
       return static_cast<std::int64_t>(value * static_cast<double>(1LL << (10 * power)));
     ++power;
   }
@@ -86,6 +88,8 @@ cxxopts::Options step_usage() {
       ("s,set", "override a key of the config", cxxopts::value<std::vector<std::string>>())   //
       ("n,rounds", "medians over so many rounds", cxxopts::value<int>()->default_value("7"))  //
       ("processor-time", "clock the compute thread's processor time: for busy machines")      //
+      ("json", "also write the measurement to this file",
+       cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
   options.parse_positional({"config"});
   return options;
@@ -129,6 +133,7 @@ int bench_step(Context& context) {
                                                       .processor_time = words->count("processor-time") > 0,
                                                       .update = update_of(config)});
   std::printf("%s", models::table_of(bench).c_str());
+  write_json((*words)["json"].as<std::string>(), models::json_of(bench));
   return 0;
 }
 

@@ -1,7 +1,6 @@
 // lockstep data import|generate|info ...
+#include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <map>
 
 #include "data/info.h"
 #include "data/tools.h"
@@ -55,6 +54,17 @@ const Setting& setting_of(const data::DataTool& tool, const std::string& option)
               meant.empty() ? "--help lists the options" : "did you mean " + meant + "?");
 }
 
+/// Refuses to start without what must be given.
+void expect_complete(const data::DataTool& tool,
+                     const std::vector<std::pair<std::string, std::string>>& given) {
+  for (const Setting& setting : tool.settings) {
+    const auto is_it = [&](const auto& pair) { return pair.first == setting.key; };
+    if (setting.fallback != nullptr || std::ranges::any_of(given, is_it)) continue;
+    throw Error(Fault::config, "'" + std::string(tool.name) + "' needs " + option_of(setting.key),
+                std::string(setting.meaning));
+  }
+}
+
 /// "--key value" and "--key=value" pairs; a boolean may stand alone.
 std::vector<std::pair<std::string, std::string>> pairs_of(const data::DataTool& tool,
                                                           const std::vector<std::string>& words) {
@@ -91,7 +101,9 @@ int use_tool(const std::string& verb, const std::vector<std::string>& words) {
     print_tool(verb, tool);
     return 0;
   }
-  const data::Written written = tool.run(Options::of(tool.settings, pairs_of(tool, rest)));
+  const auto given = pairs_of(tool, rest);
+  expect_complete(tool, given);
+  const data::Written written = tool.run(Options::of(tool.settings, given));
   for (const auto& [split, samples] : written.splits)
     std::printf("%-12s %lld samples\n", split.c_str(), static_cast<long long>(samples));
   for (const std::string& file : written.files) std::printf("wrote %s\n", file.c_str());
@@ -105,6 +117,10 @@ int run_data(Context& context) {
     return words.empty() ? static_cast<int>(Fault::config) : 0;
   }
   const std::vector<std::string> rest(words.begin() + 1, words.end());
+  if (!rest.empty() && (rest[0] == "--help" || rest[0] == "-h")) {
+    print_overview();
+    return 0;
+  }
   if (words[0] == "import" || words[0] == "generate") return use_tool(words[0], rest);
   if (words[0] != "info") throw unknown_name("data command", words[0], {"import", "generate", "info"});
   if (rest.empty()) throw Error(Fault::config, "no file was named", "lockstep data info FILE.h5");

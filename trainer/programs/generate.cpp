@@ -30,9 +30,22 @@ cxxopts::Options usage() {
   return options;
 }
 
+/// Throws Fault::config for a number that means nothing.
+void refuse_negative(const cxxopts::ParseResult& words) {
+  const auto check = [](const char* name, double value) {
+    if (value < 0)
+      throw Error(Fault::config, std::string("--") + name + " must not be negative",
+                  "--help says what it means");
+  };
+  check("tokens", static_cast<double>(words["tokens"].as<std::int64_t>()));
+  check("top-k", static_cast<double>(words["top-k"].as<std::int64_t>()));
+  check("temperature", words["temperature"].as<double>());
+}
+
 int run_generate(Context& context) {
   const auto words = parse_words(usage(), context);
   if (!words) return 0;
+  refuse_negative(*words);
   const Config config = load_config(*words);
   trainer::generate(config, required_word(*words, "weights"),
                     {.prompt = (*words)["prompt"].as<std::string>(),

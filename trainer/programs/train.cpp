@@ -49,7 +49,8 @@ int run_train(Context& context) {
   if (!words) return 0;
   const Config config = load_config(*words);
   if (words->count("dry-run") > 0) {
-    std::printf("%s", trainer::describe_plan(config, 1).c_str());
+    const comm::World& world = context.world();
+    if (world.rank() == 0) std::printf("%s", trainer::describe_plan(config, world.size()).c_str());
     return 0;
   }
   comm::World& world = context.world();
