@@ -1,0 +1,124 @@
+// `lockstep bench`: the columns and JSON of measurements, checked sums, and figures that fit each other.
+#include <set>
+
+#include "tests/programs/program_test.h"
+
+namespace lockstep::programs {
+namespace {
+
+class Bench : public ProgramTest {
+ protected:
+  /// The rows of `bench allreduce` over 2 or more ranks.
+  Json rows(const std::string& words, int ranks = 2) const {
+    run("$MPI -n " + std::to_string(ranks) + " $L bench allreduce -n 2 -w 1 --json " + file("b.json") + " " +
+        words);
+    const Json all = json_of(file("b.json"));
+    EXPECT_EQ(all.at("ranks"), ranks);
+    EXPECT_FALSE(all.at("host").get<std::string>().empty());
+    return all.at("rows");
+  }
+};
+
+TEST_F(Bench, allreduce_table_has_nccl_tests_columns_and_no_wrong_element) {
+  const std::string table = run("$MPI -n 3 $L bench allreduce --min 8 --max 4K --factor 8 -n 2");
+  for (const char* column : {"# all-reduce: 3 ranks", "size", "count", "type", "schedule", "time", "algbw",
+                             "busbw", "#wrong", "(us)", "(GB/s)"})
+    EXPECT_PRED2(holds, table, column);
+  std::istringstream lines(table);
+  int seen = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    EXPECT_EQ(line.substr(line.find_last_of(' ') + 1), "0") << line;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 4 * 5) << "4 sizes of 5 schedules";
+}
+
+TEST_F(Bench, every_schedule_and_type_sums_correctly_at_every_size) {
+  for (const char* type : {"f32", "f64", "bf16", "i32"}) {
+    std::set<std::string> schedules;
+    for (const Json& row : rows(std::string("--min 8 --max 64K --factor 16 --type ") + type, 3)) {
+      EXPECT_EQ(row.at("wrong"), 0) << row.dump();
+      EXPECT_EQ(row.at("type"), type);
+      schedules.insert(row.at("schedule"));
+    }
+    EXPECT_EQ(schedules, (std::set<std::string>{"double_tree", "halving_doubling", "library",
+                                                "recursive_doubling", "ring"}));
+  }
+}
+
+TEST_F(Bench, bandwidths_follow_from_bytes_time_and_ranks) {
+  for (const int ranks : {2, 4}) {
+    for (const Json& row : rows("--min 1K --max 1M --factor 32 --schedule ring", ranks)) {
+      const double bytes = row.at("bytes"), seconds = row.at("time_us").get<double>() * 1e-6;
+      const double algbw = row.at("algbw_gb_s"), busbw = row.at("busbw_gb_s");
+      EXPECT_EQ(bytes, 4 * row.at("count").get<double>());
+      EXPECT_NEAR(algbw, bytes / seconds * 1e-9, 1e-6 * algbw);
+      EXPECT_NEAR(busbw, algbw * 2 * (ranks - 1) / ranks, 1e-6 * busbw);
+      EXPECT_LE(row.at("min_us"), row.at("time_us"));
+    }
+  }
+}
+
+TEST_F(Bench, sizes_run_from_min_to_max_by_the_factor) {
+  std::vector<int> sizes;
+  for (const Json& row : rows("--min 16 --max 1K --factor 4 --schedule ring"))
+    sizes.push_back(row.at("bytes"));
+  EXPECT_EQ(sizes, (std::vector<int>{16, 64, 256, 1024}));
+}
+
+TEST_F(Bench, a_schedule_may_carry_settings_and_be_repeated) {
+  std::set<std::string> names;
+  for (const Json& row : rows("--max 8 --schedule double_tree:segment=4096 --schedule ring"))
+    names.insert(row.at("schedule"));
+  EXPECT_EQ(names, (std::set<std::string>{"double_tree:segment=4096", "ring"}));
+}
+
+TEST_F(Bench, impossible_options_are_refused_before_anything_is_timed) {
+  for (const char* words : {"--min 1M --max 1K", "--factor 1", "--iterations 0", "--type u8"})
+    expect_refused(shell(std::string("$L bench allreduce ") + words, 20), 2, {});
+  expect_refused(shell("$L bench allreduce --max 8 -n 1 --json /nowhere/b.json"), 2,
+                 {"/nowhere/b.json", "--json"});
+}
+
+TEST_F(Bench, step_table_and_json_tell_the_same_kernels) {
+  write_images("c.yaml", "{name: cnn, cnn: {channels: [4]}}");
+  const std::string table = run("$L bench step " + file("c.yaml") + " -n 2 --json " + file("s.json"));
+  for (const char* part :
+       {"kernel", "GFLOP/s", "kernels alone", "step / (convolutions + products + norms)", "peak"})
+    EXPECT_PRED2(holds, table, part);
+  const Json all = json_of(file("s.json"));
+  for (const Json& kernel : all.at("kernels")) {
+    EXPECT_PRED2(holds, table, kernel.at("name").get<std::string>());
+    EXPECT_PRED2(holds, table, kernel.at("operations").get<std::string>());
+  }
+}
+
+TEST_F(Bench, step_json_adds_up) {
+  write_gpt("c.yaml");
+  run("$L bench step " + file("c.yaml") + " --rounds 3 --json " + file("s.json"));
+  const Json all = json_of(file("s.json"));
+  double flops = 0;
+  for (const Json& kernel : all.at("kernels")) {
+    flops += kernel.at("forward_flops").get<double>() + kernel.at("backward_flops").get<double>();
+    EXPECT_GE(kernel.at("forward_ms").get<double>(), 0);
+  }
+  const double step = all.at("step_ms").at("median");
+  EXPECT_NEAR(all.at("step_flops").get<double>(), flops, 1e-9 * flops);
+  EXPECT_NEAR(all.at("gflop_per_s").get<double>(), flops / step * 1e-6, 1e-6 * flops / step * 1e-6);
+  EXPECT_LE(all.at("step_ms").at("min").get<double>(), step);
+  EXPECT_GE(all.at("step_ms").at("max").get<double>(), step);
+  const double alone = all.at("convolutions_ms").get<double>() + all.at("products_ms").get<double>() +
+                       all.at("norms_ms").get<double>();
+  EXPECT_NEAR(all.at("ratio").get<double>(), step / alone, 1e-6 * step / alone);
+  EXPECT_EQ(all.at("convolutions_ms"), 0) << "a GPT has none";
+  EXPECT_GT(all.at("peak_gflop_per_s").get<double>(), 0.1);
+}
+
+TEST_F(Bench, overrides_reach_the_step) {
+  write_images("c.yaml", "{name: cnn, cnn: {channels: [4]}}");
+  EXPECT_PRED2(holds, run("$L bench step " + file("c.yaml") + " -n 1 --set model.name=mlp"), "linear+relu");
+}
+
+}  // namespace
+}  // namespace lockstep::programs
