@@ -228,7 +228,8 @@ NamedTensors with_foreign_names(const models::Model& model, NamedTensors ours) {
   NamedTensors theirs;
   for (auto& [name, tensor] : ours) {
     const auto found = std::ranges::find_if(foreign, [&](const auto& each) { return each.ours == name; });
-    if (found != foreign.end() && found->transposed) {
+    // What is no matrix is left to the check of shapes.
+    if (found != foreign.end() && found->transposed && tensor.shape.rank() == 2) {
       tensor.values = transposed(tensor.values, tensor.shape[0], tensor.shape[1]);
       tensor.shape = swapped(tensor.shape);
     }

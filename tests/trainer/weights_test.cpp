@@ -236,6 +236,15 @@ TEST(Weights, misfits_are_named_and_leave_the_model_alone) {
   EXPECT_EQ(subject.store.parameter_hash(), hash);
 }
 
+TEST(Weights, what_should_be_a_matrix_and_is_none_is_refused_by_its_shape) {
+  Subject subject = gpt2();
+  const char* const name = "transformer.h.0.mlp.c_fc.weight";
+  NamedTensors theirs = collect_weights(*subject.model, subject.store);
+  theirs[name] = with_foreign_names(*subject.model, {{name, {Shape{5}, std::vector<float>(5)}}}).at(name);
+  expect_says(refusal([&] { assign_weights(theirs, "step-1", *subject.model, subject.store); }),
+              "'transformer.h.0.mlp.c_fc.weight' has shape [5]");
+}
+
 TEST(Weights, another_depth_is_refused) {
   const Subject from("resnet", {{"depth", "32"}}, images({3, 32, 32}, 10), 1);
   Subject into = resnet();
