@@ -47,7 +47,8 @@ class Data : public ProgramTest {
   /// Training a step on the file must work; gives the output.
   std::string train(const std::string& model, const std::string& words = "") const {
     write_text(file("c.yaml"), "model: " + model + "\ndata: {files: [" + file("out.h5") +
-                                   "]}\nbatch: {global: 2}\ntrain: {steps: 1}\ndevice: cpu\n");
+                                   "]}\nbatch: {global: 2}\ntrain: {steps: 1}\ndevice: " LOCKSTEP_TEST_DEVICE
+                                   "\n");
     return run("$L train " + file("c.yaml") + " " + words);
   }
 };
@@ -187,7 +188,8 @@ TEST_F(Data, many_files_are_written_and_read_as_one_set) {
   EXPECT_EQ(files, 4u) << output;
   const std::string words = "{name: mlp, mlp: {hidden: [4]}}";
   write_text(file("c.yaml"), "model: " + words + "\ndata: {files: ['" + file("w*.h5") +
-                                 "']}\nbatch: {global: 8}\ntrain: {epochs: 1}\ndevice: cpu\n");
+                                 "']}\nbatch: {global: 8}\ntrain: {epochs: 1}\ndevice: " LOCKSTEP_TEST_DEVICE
+                                 "\n");
   EXPECT_PRED2(holds, run("$L train " + file("c.yaml")), "done after 5 steps");
 }
 

@@ -31,9 +31,9 @@ void expect_shapes(const trainer::NamedTensors& tensors, const Shapes& wanted) {
 
 TEST_F(Export, resnet_18_has_the_tensors_of_torchvision_but_its_counters) {
   trainer::write_tiny_images(file("images.h5"));
-  write_text(file("c.yaml"), "model: {name: resnet, resnet: {depth: 18}}\ndata: {files: [" +
-                                 file("images.h5") +
-                                 "]}\nbatch: {global: 2}\neval: {microbatches: 1}\ndevice: cpu\n");
+  write_text(file("c.yaml"),
+             "model: {name: resnet, resnet: {depth: 18}}\ndata: {files: [" + file("images.h5") +
+                 "]}\nbatch: {global: 2}\neval: {microbatches: 1}\ndevice: " LOCKSTEP_TEST_DEVICE "\n");
   const auto tensors = exported();
   EXPECT_EQ(tensors.size(), 102u);  // torchvision's 122 less 20 num_batches_tracked
   expect_shapes(tensors, {{"conv1.weight", {64, 1, 7, 7}},

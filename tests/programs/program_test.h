@@ -64,14 +64,15 @@ class ProgramTest : public testing::Test {
 
   /// A config on small images, and the images. `model` is a YAML mapping.
   void write_images(const std::string& name, const std::string& model,
-                    const std::string& rest = "device: cpu\n") const {
+                    const std::string& rest = "device: " LOCKSTEP_TEST_DEVICE "\n") const {
     trainer::write_tiny_images(file("images.h5"));
     write_text(file(name),
                "model: " + model + "\ndata: {files: [" + file("images.h5") +
                    "]}\nbatch: {global: 16, microbatch: 4}\ntrain: {steps: 6}\nrate: {peak: 0.05}\n" + rest);
   }
   /// A config of a small GPT on characters, and the characters, imported by the program itself.
-  void write_gpt(const std::string& name, const std::string& rest = "device: cpu\n") const {
+  void write_gpt(const std::string& name,
+                 const std::string& rest = "device: " LOCKSTEP_TEST_DEVICE "\n") const {
     std::string text;
     for (int i = 0; i < 60; ++i) text += "to be or not to be that is the question.\n";
     write_text(file("text.txt"), text);

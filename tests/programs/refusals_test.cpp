@@ -136,5 +136,14 @@ TEST_F(Refusal, bf16_is_refused_by_name_or_works) {
   expect_refused(ran, 5, {"bf16"});
 }
 
+TEST_F(Refusal, bf16_on_a_cpu_that_lacks_it_is_named_with_the_cure) {
+  if (std::string(LOCKSTEP_TEST_DEVICE) != "cpu") GTEST_SKIP() << "no cpu backend in this build";
+  // oneDNN can be told to see an older CPU.
+  const Ran ran =
+      shell("export ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2\n$L train " + dir() + "/c.yaml --run-dir " +
+            dir() + "/run --set train.precision=bf16 --set device.name=cpu");
+  expect_refused(ran, 5, {"bf16", "AVX512-BF16", "f32"});
+}
+
 }  // namespace
 }  // namespace lockstep::programs

@@ -17,6 +17,7 @@ class PublishedResNet20 : public ProgramTest {
     const std::string records = kData + "/cifar10/dev_test.bin.xz";
     if (!std::filesystem::exists(records) || !std::filesystem::exists(weights()))
       GTEST_SKIP() << "cifar10 or resnet-cifar-weights is not here";
+    if (std::string(LOCKSTEP_TEST_DEVICE) != "cpu") GTEST_SKIP() << "the reference would take minutes";
     write_text(file("one.bin"), std::string(3073, '\0'));  // only the test records matter here
     const std::string output = run("$L data import cifar --train " + file("one.bin") + " --test " + records +
                                    " --output " + file("cifar.h5") + " --compression 0");
@@ -27,7 +28,7 @@ class PublishedResNet20 : public ProgramTest {
   void write_config(const std::string& normalisation) const {
     write_text(file("c.yaml"), "model: {name: resnet, resnet: {depth: 20}}\ndata: {files: [" +
                                    file("cifar.h5") + "], " + normalisation +
-                                   "}\nbatch: {global: 120}\ndevice: cpu\n");
+                                   "}\nbatch: {global: 120}\ndevice: " LOCKSTEP_TEST_DEVICE "\n");
   }
   std::string correct(const std::string& words, const std::string& launcher = "") const {
     return after(run(launcher + " $L eval " + file("c.yaml") + " --weights " + words), "correct ");

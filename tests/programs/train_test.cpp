@@ -14,7 +14,7 @@ const char* const kCnn = "{name: cnn, cnn: {channels: [4], dropout: 0.25}}";
 
 class Train : public ProgramTest {
  protected:
-  Train() { write_images("c.yaml", kCnn, "device: cpu\nrun: {log_every: 2}\n"); }
+  Train() { write_images("c.yaml", kCnn, "device: " LOCKSTEP_TEST_DEVICE "\nrun: {log_every: 2}\n"); }
   std::string train(const std::string& words, const std::string& launcher = "") const {
     return run(launcher + " $L train " + file("c.yaml") + " " + words);
   }
