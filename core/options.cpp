@@ -35,16 +35,17 @@ Options::Options(std::string path, std::span<const Setting> settings,
     : path_(std::move(path)), settings_(settings), given_(std::move(given)) {}
 
 Options Options::of(std::span<const Setting> settings,
-                    const std::vector<std::pair<std::string, std::string>>& given) {
+                    const std::vector<std::pair<std::string, std::string>>& given,
+                    const std::string& origin) {
   std::map<std::string, Given, std::less<>> checked;
   for (const auto& [key, text] : given) {
     const Setting* setting = find(settings, key);
     if (setting == nullptr) {
-      throw Error(Fault::config, "given in code: unknown key '" + key + "'",
+      throw Error(Fault::config, origin + ": unknown key '" + key + "'",
                   did_you_mean(key, keys_of(settings)));
     }
     const std::string value = text.empty() ? "\"\"" : to_text(parse_yaml_value(text));
-    checked[key] = {value, "given in code"};
+    checked[key] = {value, origin};
     check_value(*setting, checked[key], key);
   }
   return {"", settings, std::move(checked)};

@@ -42,9 +42,11 @@ class Options {
   Options() = default;
   Options(std::string path, std::span<const Setting> settings,
           std::map<std::string, Given, std::less<>> given);
-  /// For tests and defaults in code: `given` maps keys to YAML text. Checked as a file would be.
+  /// For tests, defaults in code and command lines: `given` maps keys to YAML text. Checked as a file would
+  /// be; `origin` says in errors where it comes from.
   static Options of(std::span<const Setting> settings,
-                    const std::vector<std::pair<std::string, std::string>>& given = {});
+                    const std::vector<std::pair<std::string, std::string>>& given = {},
+                    const std::string& origin = "given in code");
 
   /// Each throws Fault::internal for a key that is not declared with that type, and Fault::config for a
   /// missing one.

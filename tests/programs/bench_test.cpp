@@ -123,6 +123,11 @@ TEST_F(BenchStep, json_adds_up) {
   EXPECT_GT(all.at("peak_gflop_per_s").get<double>(), 0.1);
 }
 
+TEST_F(BenchStep, no_rounds_are_refused) {
+  write_images("c.yaml", "{name: mlp}");
+  expect_refused(shell("$L bench step " + file("c.yaml") + " -n 0"), 2, {"0 rounds"});
+}
+
 TEST_F(BenchStep, overrides_reach_the_step) {
   write_images("c.yaml", "{name: cnn, cnn: {channels: [4]}}");
   EXPECT_PRED2(holds, run("$L bench step " + file("c.yaml") + " -n 1 --set model.name=mlp"), "linear+relu");

@@ -67,6 +67,11 @@ TEST_F(Generate, checkpoint_and_exports_speak_alike) {
         << weights;
 }
 
+TEST_F(Generate, one_rank_speaks_under_mpirun) {
+  EXPECT_EQ(run("$MPI -n 2 " + command("-p to -n 9 --temperature 0")),
+            generate("-p to -n 9 --temperature 0"));
+}
+
 TEST_F(Generate, unknown_character_of_the_prompt_is_named) {
   expect_refused(shell(command("--prompt Xylophone")), 3, {"U+0058", "vocabulary"});
   expect_refused(shell(command("--prompt 'to be \xC3\xA9'")), 3, {"U+00E9", "byte 6"});

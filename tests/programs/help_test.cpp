@@ -96,6 +96,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Slip{"train c.yaml train.steps=3", {"'train.steps=3'", "--set"}},
                     Slip{"generate c.yaml --weights w --tokens -1", {"--tokens must not be negative"}},
                     Slip{"generate c.yaml --weights w --temperature -1", {"--temperature"}},
+                    Slip{"data generate weather --output w.h5 --side 1",
+                         {"lockstep data generate weather", "'side'", "[8,4096]"}},
                     Slip{"export", {"--checkpoint is missing"}}),
     [](const auto& each) { return "slip_" + std::to_string(each.index); });
 

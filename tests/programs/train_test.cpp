@@ -155,6 +155,12 @@ TEST_F(Train, resume_continues_to_the_bits_of_one_long_run) {
   EXPECT_EQ(hash_in(rest), hash_in(whole));
 }
 
+TEST_F(Train, resume_wants_a_run_directory_and_starts_there_when_it_is_empty) {
+  expect_refused(shell("$L train " + file("c.yaml") + " --resume"), 2, {"--resume", "--run-dir"});
+  // a batch job that is started again does not know whether it is the first
+  EXPECT_PRED2(holds, train("--resume --run-dir " + file("new")), "no checkpoint to resume from");
+}
+
 TEST_F(Train, only_rank_0_writes_to_the_terminal) {
   const std::string output = train("--run-dir " + file("run"), "$MPI -n 3 --mca orte_tag_output 0");
   EXPECT_EQ(output.find("hash     parameters"), output.rfind("hash     parameters"));

@@ -103,7 +103,8 @@ int use_tool(const std::string& verb, const std::vector<std::string>& words) {
   }
   const auto given = pairs_of(tool, rest);
   expect_complete(tool, given);
-  const data::Written written = tool.run(Options::of(tool.settings, given));
+  const data::Written written =
+      tool.run(Options::of(tool.settings, given, "lockstep data " + verb + " " + words[0]));
   for (const auto& [split, samples] : written.splits)
     std::printf("%-12s %lld samples\n", split.c_str(), static_cast<long long>(samples));
   for (const std::string& file : written.files) std::printf("wrote %s\n", file.c_str());

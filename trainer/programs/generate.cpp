@@ -47,7 +47,9 @@ int run_generate(Context& context) {
   if (!words) return 0;
   refuse_negative(*words);
   const Config config = load_config(*words);
-  trainer::generate(config, required_word(*words, "weights"),
+  const std::string weights = required_word(*words, "weights");
+  if (context.world().rank() != 0) return 0;  // one speaks
+  trainer::generate(config, weights,
                     {.prompt = (*words)["prompt"].as<std::string>(),
                      .tokens = (*words)["tokens"].as<std::int64_t>(),
                      .temperature = (*words)["temperature"].as<double>(),

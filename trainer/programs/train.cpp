@@ -48,6 +48,8 @@ int run_train(Context& context) {
   const auto words = parse_words(usage(), context);
   if (!words) return 0;
   const Config config = load_config(*words);
+  if (words->count("resume") > 0 && (*words)["run-dir"].as<std::string>().empty())
+    throw Error(Fault::config, "--resume does not say which run", "name its directory with --run-dir");
   if (words->count("dry-run") > 0) {
     const comm::World& world = context.world();
     if (world.rank() == 0) std::printf("%s", trainer::describe_plan(config, world.size()).c_str());
