@@ -72,6 +72,20 @@ TEST_F(Data, idx_files_become_images_that_train) {
   EXPECT_PRED2(holds, train("{name: mlp, mlp: {hidden: [4]}}"), "done after 1 steps");
 }
 
+TEST_F(Data, a_refused_import_leaves_no_file_behind) {
+  const std::string images =
+      std::string("\0\0\x08\x03", 4) + big_endian(1) + big_endian(1) + big_endian(1) + "x";
+  const std::string labels = std::string("\0\0\x08\x01", 4) + big_endian(2) + std::string("\0\1", 2);
+  for (const char* split : {"train", "t10k"}) {
+    write_text(file(std::string(split) + "-images-idx3-ubyte"), images);
+    write_text(file(std::string(split) + "-labels-idx1-ubyte"), labels);
+  }
+  expect_refused(shell("$L data import idx --input " + file("") + " --output " + file("out.h5")), 3,
+                 {"1 images", "2 labels"});
+  EXPECT_FALSE(std::filesystem::exists(file("out.h5")));
+  EXPECT_FALSE(std::filesystem::exists(file("out.h5.partial")));
+}
+
 TEST_F(Data, cifar_records_of_both_variants_keep_the_right_label) {
   std::string ten, hundred;
   for (int i = 0; i < 3; ++i) {

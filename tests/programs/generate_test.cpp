@@ -67,6 +67,27 @@ TEST_F(Generate, checkpoint_and_exports_speak_alike) {
         << weights;
 }
 
+TEST_F(Generate, prompt_may_be_longer_than_the_context_of_which_only_the_end_counts) {
+  const std::string from = generate("-p 'question to be' -n 10 --temperature 0");
+  EXPECT_EQ(from.substr(0, 14), "question to be");
+  // Both end in the eight characters that the model sees.
+  const std::string same_end = generate("-p 'astion to be' -n 10 --temperature 0");
+  EXPECT_EQ(from.substr(14), same_end.substr(12));
+}
+
+TEST_F(Generate, what_was_learnt_is_continued) {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "abcdefgh\n";
+  write_text(file("alphabet.txt"), text);
+  run("$L data import text --input " + file("alphabet.txt") + " --output " + file("text.h5"));
+  const std::string words = file("g.yaml") + " --set train.steps=150 --set model.gpt2.dropout=0 --run-dir ";
+  EXPECT_PRED2(holds, run("$L train " + words + file("learnt")), "done after 150 steps");
+  EXPECT_EQ(
+      run("$L generate " + file("g.yaml") + " --weights " + file("learnt") + " -p abc -n 24 --temperature 0"),
+      "abcdefgh\nabcdefgh\nabcdefgh\n\n");
+  EXPECT_LT(json_of(file("learnt/summary.json")).at("eval").at("perplexity").get<double>(), 1.2);
+}
+
 TEST_F(Generate, one_rank_speaks_under_mpirun) {
   EXPECT_EQ(run("$MPI -n 2 " + command("-p to -n 9 --temperature 0")),
             generate("-p to -n 9 --temperature 0"));

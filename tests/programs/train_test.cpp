@@ -62,6 +62,29 @@ TEST_F(Train, overrides_win_over_the_file_and_are_recorded_with_their_origin) {
   EXPECT_EQ(json_of(file("run/summary.json")).at("steps"), 3);
 }
 
+TEST_F(Train, later_override_wins) {
+  train("--set train.steps=3 --set train.steps=2 --run-dir " + file("run"));
+  EXPECT_EQ(json_of(file("run/summary.json")).at("steps"), 2);
+}
+
+TEST_F(Train, best_checkpoint_outlives_the_newer_ones) {
+  // At this rate the first evaluation is the best.
+  train(
+      "--set rate.peak=30 --set train.steps=8 --set eval.every_steps=1 --set checkpoint.every_steps=1 "
+      "--set checkpoint.keep=1 --run-dir " +
+      file("run"));
+  const Json summary = json_of(file("run/summary.json"));
+  const int best = summary.at("best").at("step");
+  ASSERT_LT(best, 7);
+  const auto exists = [&](int step) {
+    return std::filesystem::exists(file("run/checkpoints/step-" + std::to_string(step)));
+  };
+  EXPECT_TRUE(exists(8));
+  EXPECT_TRUE(exists(best) || std::filesystem::exists(file("run/checkpoints/best")))
+      << run("ls " + file("run/checkpoints"));
+  EXPECT_FALSE(exists(7));
+}
+
 TEST_F(Train, resolved_config_repeats_the_run) {
   const std::string first = train("--set run.seed=5 --run-dir " + file("a"));
   const std::string second = run("$L train " + file("a/config.yaml") + " --run-dir " + file("b"));
