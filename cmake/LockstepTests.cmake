@@ -4,20 +4,16 @@
 # Label `sanitize` puts it into the asan and tsan presets.
 function(lockstep_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS" ${ARGN})
-  add_executable(test_${name} ${arg_SOURCES})
+  add_executable(test_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/sanitizers.cpp)
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest GTest::gtest_main)
   target_compile_definitions(test_${name} PRIVATE LOCKSTEP_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data")
-  # allocator_may_return_null: an impossible allocation fails as it does without a sanitizer
-  set(sanitizer_options "TSAN_OPTIONS=ignore_noninstrumented_modules=1:allocator_may_return_null=1"
-                        "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1")
   if("sanitize" IN_LIST arg_LABELS)
     add_dependencies(sanitize_tests test_${name})
   endif()
   gtest_discover_tests(
     test_${name}
     DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300
-               ENVIRONMENT "${sanitizer_options}")
+    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300)
 endfunction()
 
 # lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main

@@ -162,7 +162,7 @@ TEST_P(Damage, absence_passes_it_over) {
 }
 INSTANTIATE_TEST_SUITE_P(files, Damage, testing::Values("manifest.json", "shared.h5", "rank-0.h5"),
                          [](const auto& info) {
-                           return info.param.substr(0, info.param.find_first_of(".-"));
+                           return info.param.substr(0, each.param.find_first_of(".-"));
                          });
 
 TEST(Checkpoint, all_damaged_is_an_error_that_names_one) {

@@ -56,7 +56,9 @@ TEST_P(EveryOptimizer, gaps_between_slots_stay_zero) {
     for (std::int64_t i = 0; i < slot.stored_count; ++i)
       inside[static_cast<std::size_t>(slot.offset + i)] = true;
   for (std::size_t i = 0; i < values.size(); ++i)
-    if (!inside[i]) EXPECT_EQ(values[i], 0) << i;
+    if (!inside[i]) {
+      EXPECT_EQ(values[i], 0) << i;
+    }
 }
 
 TEST_P(EveryOptimizer, save_and_load_continue_bit_for_bit) {
@@ -106,7 +108,9 @@ TEST_P(EveryOptimizer, any_size_descends_on_a_parabola) {
       write_slot(rig.layout().slots()[0], rig.store().gradients(), rig.value("w"));
       rig.step_as_is({.step = t, .rate = 0.01f});
     }
-    if (size > 0) EXPECT_LT(loss(), before) << size;
+    if (size > 0) {
+      EXPECT_LT(loss(), before) << size;
+    }
   }
 }
 
@@ -138,7 +142,7 @@ std::vector<std::string> names() {
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(table, EveryOptimizer, ::testing::ValuesIn(names()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 TEST(Optimizers, unknown_name_is_refused_with_the_nearest) {
   try {

@@ -17,8 +17,8 @@ using Vector = std::vector<double>;
 struct Reference {
   Vector w, m, v;
   bool decays;
-  Reference(const std::vector<float>& start, bool decays)
-      : w(start.begin(), start.end()), m(start.size()), v(start.size()), decays(decays) {}
+  Reference(const std::vector<float>& start, bool with_decay)
+      : w(start.begin(), start.end()), m(start.size()), v(start.size()), decays(with_decay) {}
 };
 using Rule = std::function<void(Reference& slot, const Vector& g, double rate, int t)>;
 
