@@ -161,8 +161,8 @@ TEST_P(Damage, absence_passes_it_over) {
   expect_passed_over([](const fs::path& file) { fs::remove(file); }, GetParam());
 }
 INSTANTIATE_TEST_SUITE_P(files, Damage, testing::Values("manifest.json", "shared.h5", "rank-0.h5"),
-                         [](const auto& info) {
-                           return info.param.substr(0, each.param.find_first_of(".-"));
+                         [](const auto& each) {
+                           return each.param.substr(0, each.param.find_first_of(".-"));
                          });
 
 TEST(Checkpoint, all_damaged_is_an_error_that_names_one) {
