@@ -95,6 +95,7 @@ class BlockReader : public RowReader {
         cache_(cache) {}
 
   void read(std::int64_t first, std::int64_t count, std::byte* into) const override {
+    if (row_bytes_ == 0) return;
     while (count > 0) {
       const std::int64_t number = first / block_rows_;
       const std::int64_t skip = first % block_rows_;
