@@ -17,7 +17,9 @@ target_compile_options(
             -Wnon-virtual-dtor
             # Designated initialisers leave the rest at their defaults on purpose.
             -Wno-missing-field-initializers
-            -ffp-contract=off>)
+            -ffp-contract=off
+            # Nobody reads errno after sqrt, and setting it keeps loops from becoming vector code.
+            -fno-math-errno>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # g++ 12 mistakes inlined std::string assignments for overlapping copies (GCC bug 105329).
   target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)

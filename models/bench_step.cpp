@@ -120,6 +120,12 @@ class Rig {
   double kernel(int number, bool backward) {
     return timed([=, this] { executor_->run_kernel(number, backward, pass_, *stream_); });
   }
+  /// The matrix products of attention alone.
+  double products(int number, bool backward) {
+    Pass pass = pass_;
+    pass.products_only = true;
+    return timed([&] { executor_->run_kernel(number, backward, pass, *stream_); });
+  }
 
  private:
   template <class Work>
@@ -157,16 +163,17 @@ struct Series {
 /// All kernels of one executor, forward and backward.
 struct KernelSeries {
   std::vector<Series> forward, backward;
+  double (Rig::*run)(int, bool) = &Rig::kernel;
   explicit KernelSeries(Rig& rig)
       : forward(static_cast<std::size_t>(rig.executor().kernels())), backward(forward.size()) {}
   void round(Rig& rig, int repetitions) {
     for (std::size_t k = 0; k < forward.size(); ++k) {
       const int number = static_cast<int>(k);
-      forward[k].round(repetitions, [&] { return rig.kernel(number, false); });
+      forward[k].round(repetitions, [&] { return (rig.*run)(number, false); });
     }
     for (std::size_t k = forward.size(); k-- > 0;) {
       const int number = static_cast<int>(k);
-      backward[k].round(repetitions, [&] { return rig.kernel(number, true); });
+      backward[k].round(repetitions, [&] { return (rig.*run)(number, true); });
     }
     rig.step();  // kernels that overwrite gradients get fresh ones for the next round
   }
@@ -205,16 +212,14 @@ Kind kind_of(const std::string& op) {
 }
 
 /// Kernels one operation each, so that each kind can be summed.
-void measure_alone(StepBench& bench, Rig& rig, const KernelSeries& series) {
+void measure_alone(StepBench& bench, Rig& rig, const KernelSeries& series, const KernelSeries& products) {
   const auto report = rig.executor().report();
   for (std::size_t k = 0; k < report.size(); ++k) {
     const Kind kind = kind_of(report[k].op);
     if (kind == Kind::convolution) bench.convolutions_s += series.seconds(k);
     if (kind == Kind::product) bench.products_s += series.seconds(k);
     if (kind == Kind::norm) bench.norms_s += series.seconds(k);
-    if (kind == Kind::attention)
-      bench.products_s +=
-          (report[k].work.forward_flops + report[k].work.backward_flops) / bench.peak_flops_per_s;
+    if (kind == Kind::attention) bench.products_s += products.seconds(k);
   }
 }
 
@@ -251,10 +256,13 @@ StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOption
   StepSeries steps;
   KernelSeries fused_series(fused);
   KernelSeries single_series(single);
+  KernelSeries products(single);
+  products.run = &Rig::products;
   for (int round = 0; round < options.rounds; ++round) {
     steps.round(whole, options.repetitions);
     fused_series.round(fused, options.repetitions);
     single_series.round(single, options.repetitions);
+    products.round(single, options.repetitions);
   }
   steps.report_to(bench);
   const auto report = fused.executor().report();
@@ -263,7 +271,7 @@ StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOption
         {report[k], median(fused_series.forward[k].rounds), median(fused_series.backward[k].rounds)});
     bench.step_flops += report[k].work.forward_flops + report[k].work.backward_flops;
   }
-  measure_alone(bench, single, single_series);
+  measure_alone(bench, single, single_series, products);
   return bench;
 }
 

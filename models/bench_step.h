@@ -37,12 +37,13 @@ struct KernelTime {
 };
 
 struct StepBench {
-  double peak_flops_per_s = 0;                             ///< of a matrix product in the compute dtype
-  std::vector<KernelTime> kernels;                         ///< of the step under test
-  double step_s = 0;                                       ///< forward, backward and update; median
-  double forward_s = 0, backward_s = 0, update_s = 0;      ///< medians; forward with feeding the samples
-  double step_min_s = 0, step_max_s = 0;                   ///< over rounds
-  double convolutions_s = 0, products_s = 0, norms_s = 0;  ///< alone and unfused, forward and backward
+  double peak_flops_per_s = 0;                         ///< of a matrix product in the compute dtype
+  std::vector<KernelTime> kernels;                     ///< of the step under test
+  double step_s = 0;                                   ///< forward, backward and update; median
+  double forward_s = 0, backward_s = 0, update_s = 0;  ///< medians; forward with feeding the samples
+  double step_min_s = 0, step_max_s = 0;               ///< over rounds
+  double convolutions_s = 0, products_s = 0,
+         norms_s = 0;  ///< alone, unfused, both ways; products also those of attention
   double step_flops = 0;
 
   /// Time of the step over the summed times of its convolutions, products and norms.

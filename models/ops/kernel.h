@@ -56,6 +56,8 @@ struct Pass {
       0;  ///< global number of the microbatch's first sample over the whole training: keys dropout
   std::int64_t rows =
       -1;  ///< loss: only the first `rows` samples count (a padded last evaluation batch); -1: all
+  /// For measurements: attention runs its matrix products alone, on whatever lies in memory.
+  bool products_only = false;
 };
 
 /// What a loss kernel writes for a row that does not count (its target is ignored, or its sample lies at or

@@ -89,7 +89,9 @@ class AttentionKernel final : public CpuKernel {
   std::uint8_t* mask(std::int64_t task) const {
     return saved<std::uint8_t>(padded(float_bytes(tasks() * time_))) + task * time_ * time_;
   }
-  [[nodiscard]] bool drops(const Pass& pass) const { return pass.mode == Mode::train && op_.dropout > 0; }
+  [[nodiscard]] bool drops(const Pass& pass) const {
+    return pass.mode == Mode::train && op_.dropout > 0 && !pass.products_only;
+  }
 
   /// Where the head lies in tensors [N, T, 3C] and [N, T, C]; element offsets.
   [[nodiscard]] std::int64_t qkv_at(std::int64_t task) const {
@@ -152,7 +154,7 @@ class AttentionKernel final : public CpuKernel {
       const ScoreBlock b = block_at(scores(worker), first);
       product('N', 'T', {b.rows, b.keys, depth_}, scale_, h.q.rows_from(first), h.k, false,
               {b.scores, b.keys});
-      causal_softmax(b, log_sums(task) + first);
+      if (!pass.products_only) causal_softmax(b, log_sums(task) + first);
       if (drops(pass)) {
         make_mask(pass, task, b);
         drop_block(b, task, worker);
@@ -209,10 +211,10 @@ class AttentionKernel final : public CpuKernel {
       const Matrix p_matrix{p.scores, p.keys};
       const Matrix g_matrix{g.scores, g.keys};
       product('N', 'T', {p.rows, p.keys, depth_}, scale_, h.q.rows_from(first), h.k, false, p_matrix);
-      causal_probabilities(p, log_sums(task.head) + first);
+      if (!pass.products_only) causal_probabilities(p, log_sums(task.head) + first);
       product('N', 'T', {p.rows, p.keys, depth_}, 1.0F, h.y.rows_from(first), h.v, false, g_matrix);
       value_gradient(pass, h, d, p, g, task, add);
-      softmax_gradient(p, g.scores);
+      if (!pass.products_only) softmax_gradient(p, g.scores);
       product('N', 'N', {p.rows, depth_, p.keys}, scale_, g_matrix, h.k, task.add, d.q.rows_from(first));
       product('T', 'N', {p.keys, depth_, p.rows}, scale_, g_matrix, h.q.rows_from(first), add, d.k);
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/cpu_dispatch.h"
 #include "models/ops/cpu/element.h"
@@ -22,17 +23,25 @@ LOCKSTEP_INLINE float largest(const float* x, std::int64_t count) {
   return peak;
 }
 
+/// Elements of a row that the loops run over: those seen, rounded up to whole vectors where the row has them,
+/// since a scalar rest would cost more than the row.
+LOCKSTEP_INLINE std::int64_t whole_vectors(std::int64_t seen, std::int64_t keys) {
+  return std::min((seen + Lanes::kCount - 1) / Lanes::kCount * Lanes::kCount, keys);
+}
+
 LOCKSTEP_HOT_LOOP void softmax_rows(const ScoreBlock& b, float* log_sums) {
   for (std::int64_t row = 0; row < b.rows; ++row) {
     float* s = b.scores + row * b.keys;
     const std::int64_t seen = b.first + row + 1;
-    const float peak = largest(s, seen);
-    for (std::int64_t i = 0; i < seen; ++i) s[i] = fast_exp(s[i] - peak);
-    const float sum = sum_of(
-        seen, [&](std::int64_t i) __attribute__((always_inline)) { return s[i]; });
-    const float inverse = 1.0F / sum;
-    for (std::int64_t i = 0; i < seen; ++i) s[i] *= inverse;
+    const std::int64_t width = whole_vectors(seen, b.keys);
+    std::fill(s + seen, s + b.keys, std::numeric_limits<float>::lowest());
+    const float peak = largest(s, width);
+    for (std::int64_t i = 0; i < width; ++i) s[i] = fast_exp(s[i] - peak);
     std::fill(s + seen, s + b.keys, 0.0F);
+    const float sum = sum_of(
+        width, [&](std::int64_t i) __attribute__((always_inline)) { return s[i]; });
+    const float inverse = 1.0F / sum;
+    for (std::int64_t i = 0; i < width; ++i) s[i] *= inverse;
     log_sums[row] = peak + std::log(sum);
   }
 }
@@ -42,7 +51,8 @@ LOCKSTEP_HOT_LOOP void probability_rows(const ScoreBlock& b, const float* log_su
     float* s = b.scores + row * b.keys;
     const std::int64_t seen = b.first + row + 1;
     const float log_sum = log_sums[row];
-    for (std::int64_t i = 0; i < seen; ++i) s[i] = fast_exp(s[i] - log_sum);
+    const std::int64_t width = whole_vectors(seen, b.keys);
+    for (std::int64_t i = 0; i < width; ++i) s[i] = fast_exp(s[i] - log_sum);
     std::fill(s + seen, s + b.keys, 0.0F);
   }
 }
@@ -56,10 +66,11 @@ LOCKSTEP_HOT_LOOP void gradient_rows(const ScoreBlock& b, float* gradients) {
     const float* p = b.scores + row * b.keys;
     float* g = gradients + row * b.keys;
     const std::int64_t seen = b.first + row + 1;
+    const std::int64_t width = whole_vectors(seen, b.keys);  // probabilities beyond `seen` are 0
     const float common = sum_of(
-        seen, [&](std::int64_t i) __attribute__((always_inline)) { return p[i] * g[i]; });
+        width, [&](std::int64_t i) __attribute__((always_inline)) { return p[i] * g[i]; });
 #pragma GCC ivdep
-    for (std::int64_t i = 0; i < seen; ++i) g[i] = p[i] * (g[i] - common);
+    for (std::int64_t i = 0; i < width; ++i) g[i] = p[i] * (g[i] - common);
     std::fill(g + seen, g + b.keys, 0.0F);
   }
 }

@@ -10,7 +10,8 @@ namespace lockstep::trainer {
 namespace {
 
 /// What an Adam step does with one element: new moments in place, the direction returned.
-inline float adam_element(float value, float gradient, float& first, float& second, const AdamNumbers& n) {
+[[gnu::always_inline]] inline float adam_element(float value, float gradient, float& first, float& second,
+                                                 const AdamNumbers& n) {
   const float d = gradient * n.scale + n.coupled_decay * value;
   first = n.beta1 * first + (1.0f - n.beta1) * d;
   second = n.beta2 * second + (1.0f - n.beta2) * (d * d);
@@ -28,6 +29,7 @@ void sgd_update(const SlotArrays& slot, const SgdNumbers& n) {
   const std::size_t count = slot.values.size();
   const float nesterov = n.nesterov ? 1.0f : 0.0f;
   const float keep = n.nesterov ? n.momentum : 1.0f;
+#pragma GCC ivdep
   for (std::size_t i = 0; i < count; ++i) {
     const float d = gradients[i] * n.scale + n.coupled_decay * values[i];
     const float m = n.momentum * momenta[i] + d;
@@ -43,6 +45,7 @@ void adam_update(const SlotArrays& slot, const AdamNumbers& n) {
   float* const first = slot.first.data();
   float* const second = slot.second.data();
   const std::size_t count = slot.values.size();
+#pragma GCC ivdep
   for (std::size_t i = 0; i < count; ++i) {
     values[i] -= n.rate * adam_element(values[i], gradients[i], first[i], second[i], n);
   }
@@ -52,8 +55,13 @@ LOCKSTEP_HOT_LOOP
 void adam_direction(const SlotArrays& slot, const AdamNumbers& n, std::span<float> update) {
   float* const first = slot.first.data();
   float* const second = slot.second.data();
-  for (std::size_t i = 0; i < slot.values.size(); ++i) {
-    update[i] = adam_element(slot.values[i], slot.gradients[i], first[i], second[i], n);
+  const float* const values = slot.values.data();
+  const float* const gradients = slot.gradients.data();
+  float* const direction = update.data();
+  const std::size_t count = slot.values.size();
+#pragma GCC ivdep
+  for (std::size_t i = 0; i < count; ++i) {
+    direction[i] = adam_element(values[i], gradients[i], first[i], second[i], n);
   }
 }
 
