@@ -134,7 +134,10 @@ TEST(ConfigSchema, two_kinds_or_a_kind_and_a_section_of_one_name_are_our_own_mis
 
 class LogLines : public testing::Test {
  protected:
-  LogLines() : file_(std::filesystem::path(testing::TempDir()) / "lockstep_log_lines.log") {
+  LogLines()
+      : file_(std::filesystem::path(testing::TempDir()) /
+              (std::string("lockstep_log_lines_") +
+               testing::UnitTest::GetInstance()->current_test_info()->name() + ".log")) {
     std::filesystem::remove(file_);
   }
   ~LogLines() override {
