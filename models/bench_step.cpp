@@ -241,13 +241,17 @@ double measure_peak(Backend& backend, const StepBenchOptions& options) {
   return peak;
 }
 
-}  // namespace
-
-StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOptions& options) {
+void check(const Graph& graph, const StepBenchOptions& options) {
   if (graph.loss() < 0)
     throw Error(Fault::config, "a training step needs a loss", "choose loss.name, or a task with labels");
   if (options.rounds < 1 || options.repetitions < 1)
     throw Error(Fault::config, "0 rounds measure nothing", "give at least one");
+}
+
+}  // namespace
+
+StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOptions& options) {
+  check(graph, options);
   StepBench bench;
   bench.peak_flops_per_s = measure_peak(backend, options);
   Rig whole(graph, backend, options, {.fuse = options.fuse, .reuse_memory = true});
