@@ -1,0 +1,65 @@
+// The CPU backend's matrix products, layer norm, attention and embeddings.
+#include "cpu_ops_cases.h"
+
+namespace lockstep::models::testing {
+namespace {
+
+OpCase op_case(const std::string& name, const BuildGraph& build) { return {name, build}; }
+
+std::vector<OpCase> sequences() {
+  std::vector<OpCase> cases;
+  for (std::int64_t width : {1, 3, 16, 17, 65}) {
+    cases.push_back(op_case("linear_" + std::to_string(width), [=](GraphBuilder& b) {
+      const int x = sequence_behind_parameters(b, {5, 7});
+      b.predict(b.linear(x, "op", {.out_features = width}, {}));
+      b.loss(MeanSquaredError{});
+    }));
+    cases.push_back(op_case("layer_norm_" + std::to_string(width), [=](GraphBuilder& b) {
+      const int x = sequence_behind_parameters(b, {5, width});
+      b.predict(b.layer_norm(x, "op", {.epsilon = 1e-3F}));
+      b.loss(MeanSquaredError{});
+    }));
+  }
+  cases.push_back(op_case("linear_no_bias", [](GraphBuilder& b) {
+    const int x = b.apply(Flatten{}, {image_behind_parameters(b, {3, 4, 2})}, "flat");
+    b.predict(b.linear(x, "op", {.out_features = 9, .bias = false}, {}));
+    b.loss(SmoothL1{0.5F});
+  }));
+  struct Attention {
+    std::int64_t time, heads, depth;
+    float dropout;
+  };
+  for (const auto& a : {Attention{1, 1, 4, 0},
+                        {7, 2, 3, 0},
+                        {64, 2, 8, 0},
+                        {65, 1, 5, 0},
+                        {130, 2, 4, 0},
+                        {9, 3, 4, 0.25F},
+                        {70, 1, 4, 0.25F}}) {
+    cases.push_back(op_case("attention_" + std::to_string(a.time) + "_" + std::to_string(a.heads) + "_" +
+                                std::to_string(static_cast<int>(a.dropout * 100)),
+                            [=](GraphBuilder& b) {
+                              const Shape sample{a.time, 3 * a.heads * a.depth};
+                              const int x = sequence_behind_parameters(b, sample);
+                              b.predict(b.apply(CausalAttention{a.heads, a.dropout}, {x}, "op"));
+                              b.loss(MeanSquaredError{});
+                            }));
+  }
+  cases.push_back(op_case("embedding_and_tied_output", [](GraphBuilder& b) {
+    int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
+    x = b.position_embedding(x, "positions", {.context = 9}, {});
+    b.predict(b.tied_linear(x, "head", "tokens"));
+    b.loss(SoftmaxCrossEntropy{});
+  }));
+  cases.push_back(op_case("embedding_alone", [](GraphBuilder& b) {
+    int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
+    b.predict(b.linear(x, "head", {.out_features = 5}, {}));
+    b.loss(SoftmaxCrossEntropy{.label_smoothing = 0.1F, .ignore_index = 2});
+  }));
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(sequence, CpuOps, ::testing::ValuesIn(sequences()), name_of_case);
+
+}  // namespace
+}  // namespace lockstep::models::testing
