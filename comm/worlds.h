@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "comm/transport.h"
 
@@ -22,6 +23,9 @@ void run_ranks_as_threads(int ranks, const std::function<void(World&)>& body);
 /// When it is destroyed it waits for all ranks to come there (for at most a minute); while an exception
 /// unwinds, or after a transport failed, it leaves MPI as it is: print, then call abort_job().
 [[nodiscard]] std::unique_ptr<World> make_mpi_world(int* argc, char*** argv);
+
+/// "Open MPI 4.1.4": the MPI library that the program runs with. Needs no job.
+[[nodiscard]] std::string mpi_library();
 
 /// Ends the whole job at once with `exit_code`, without destructors; for `main` after the message was
 /// printed. Flushes the standard streams first (MPI_Abort loses what is buffered). Without MPI it ends this

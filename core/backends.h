@@ -32,6 +32,9 @@ struct Backend {
 /// The backend of `device`. Throws Fault::device with the cure when this build has none.
 [[nodiscard]] const Backend& backend_of(Device device);
 
+/// True when this build can compute on devices of that kind; whether the machine has one is another matter.
+[[nodiscard]] bool is_built(DeviceKind kind) noexcept;
+
 /// Rows of the table; each is defined in its own folder.
 extern const Backend host_backend;
 extern const Backend cuda_backend;

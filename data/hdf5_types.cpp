@@ -6,6 +6,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "data/info.h"
+
 namespace lockstep::data {
 namespace {
 
@@ -107,6 +109,15 @@ std::string numbers(hid_t attribute, hid_t memory_type, std::size_t count) {
 }
 
 }  // namespace
+
+std::string hdf5_version() {
+  const Hdf5Guard guard;
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
 
 Hdf5Guard::Hdf5Guard() : lock_(library_lock()) {
   H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_);

@@ -10,4 +10,7 @@ namespace lockstep::data {
 /// cannot be opened; datasets that cannot be read are reported in their line.
 [[nodiscard]] std::string describe_file(const std::string& path);
 
+/// "1.10.8": the HDF5 library that the program runs with.
+[[nodiscard]] std::string hdf5_version();
+
 }  // namespace lockstep::data

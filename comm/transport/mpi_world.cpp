@@ -20,17 +20,6 @@ namespace lockstep::comm {
 
 namespace {
 
-/// "Open MPI 4.1.4" of "Open MPI v4.1.4, package: ...".
-std::string library_name() {
-  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
-  int length = 0;
-  MPI_Get_library_version(text.data(), &length);
-  std::string name(text.data());
-  name = name.substr(0, name.find_first_of(",\n"));
-  if (const auto version = name.find(" v"); version != std::string::npos) name.erase(version + 1, 1);
-  return name;
-}
-
 /// Open MPI says so by an extension that other libraries lack, so it is looked up at run time.
 bool cuda_aware() {
   void* query = dlsym(RTLD_DEFAULT, "MPIX_Query_cuda_support");
@@ -71,7 +60,7 @@ class MpiWorld final : public World {
     return make_mpi_transport(job_, MPI_COMM_WORLD, deadline_s, options_.piece_bytes);
   }
   [[nodiscard]] std::string description() const override {
-    return fmt::format("mpi ({}, {}CUDA-aware)", library_name(), cuda_aware() ? "" : "not ");
+    return fmt::format("mpi ({}, {}CUDA-aware)", mpi_library(), cuda_aware() ? "" : "not ");
   }
 
  private:
@@ -107,7 +96,7 @@ std::unique_ptr<World> make_mpi_world(int* argc, char*** argv, const MpiOptions&
       return found == environment.end() ? nullptr : found->second.c_str();
     });
     if (provided < MPI_THREAD_MULTIPLE) {
-      throw Error(Fault::communication, library_name() + " does not grant MPI_THREAD_MULTIPLE",
+      throw Error(Fault::communication, mpi_library() + " does not grant MPI_THREAD_MULTIPLE",
                   "use an MPI library that was built with it");
     }
   } catch (...) {
@@ -115,6 +104,16 @@ std::unique_ptr<World> make_mpi_world(int* argc, char*** argv, const MpiOptions&
     throw;
   }
   return std::make_unique<MpiWorld>(options);
+}
+
+std::string mpi_library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  std::string name(text.data());  // "Open MPI v4.1.4, package: ..."
+  name = name.substr(0, name.find_first_of(",\n"));
+  if (const auto version = name.find(" v"); version != std::string::npos) name.erase(version + 1, 1);
+  return name;
 }
 
 void abort_job(int exit_code) {

@@ -25,7 +25,8 @@ const Page kPages[] = {
     {"data import cifar", {"--train", "--test", "--variant", "--class-names", "--output"}},
     {"data import images", {"--input", "--size", "--test-fraction", "--seed", "--threads"}},
     {"data import text",
-     {"--input", "--validation", "--validation-fraction", "--tokenizer", "--encoder", "--vocabulary"}},
+     {"--input", "--validation", "--validation-fraction", "--tokenizer", "--encoder", "--vocabulary",
+      "bytes|characters|gpt2"}},
     {"data import tokens", {"--train", "--validation", "--dtype", "--classes", "--encoder", "--vocabulary"}},
     {"data import hdf5",
      {"--input", "--tensors", "--sample-axes", "--held-back", "--validation-fraction", "--classes"}},
@@ -51,12 +52,26 @@ TEST(HelpPages, overview_is_the_answer_to_nothing_and_to_help) {
   EXPECT_EQ(shell("$L -h").output, overview.output);
 }
 
-TEST(HelpPages, version_is_one_line_with_three_numbers) {
+/// True when `text` begins with three numbers joined by dots.
+bool is_version(const std::string& text) {
+  int major = -1, minor = -1, patch = -1;
+  return std::sscanf(text.c_str(), "%d.%d.%d", &major, &minor, &patch) == 3;
+}
+
+TEST(HelpPages, version_says_what_was_built_in) {
   const Ran version = shell("$L --version");
   EXPECT_EQ(version.code, 0);
-  int major = -1, minor = -1, patch = -1;
-  EXPECT_EQ(std::sscanf(version.output.c_str(), "lockstep %d.%d.%d\n", &major, &minor, &patch), 3)
-      << version.output;
+  EXPECT_PRED1(is_version, after(version.output, "lockstep ")) << version.output;
+  EXPECT_FALSE(after(version.output, "\n  MPI       ").empty()) << version.output;
+  EXPECT_PRED1(is_version, after(version.output, "\n  HDF5      ")) << version.output;
+  const std::string onednn = after(version.output, "\n  oneDNN    ");
+  if (std::string(LOCKSTEP_TEST_DEVICE) == "cpu")
+    EXPECT_PRED1(is_version, onednn) << version.output;
+  else
+    EXPECT_EQ(onednn, "no");
+  const std::string cuda = after(version.output, "\n  CUDA      ");
+  EXPECT_TRUE(cuda == "no" || cuda.starts_with("yes")) << version.output;
+  EXPECT_PRED2(holds, after(version.output, "\n  compiler  "), "++ ");
 }
 
 struct Slip {

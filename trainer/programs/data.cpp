@@ -37,8 +37,9 @@ void print_tool(const std::string& verb, const data::DataTool& tool) {
         setting.fallback == nullptr
             ? "must be given"
             : std::string("default ") + (*setting.fallback ? setting.fallback : "none");
-    std::printf("  %-22s %s (%s)\n", option_of(setting.key).c_str(), std::string(setting.meaning).c_str(),
-                fallback.c_str());
+    const std::string choices = setting.choices.empty() ? "" : std::string(setting.choices) + "; ";
+    std::printf("  %-22s %s (%s%s)\n", option_of(setting.key).c_str(), std::string(setting.meaning).c_str(),
+                choices.c_str(), fallback.c_str());
   }
 }
 

@@ -13,6 +13,7 @@
 #include "comm/worlds.h"
 #include "core/error.h"
 #include "trainer/programs/command.h"
+#include "trainer/programs/version.h"
 
 namespace lockstep::programs {
 
@@ -34,7 +35,9 @@ void print_overview() {
   for (const Command* command : kCommands) {
     std::printf("  %-10s %s\n", std::string(command->name).c_str(), std::string(command->summary).c_str());
   }
-  std::printf("\n`lockstep COMMAND --help` tells the rest. Start with ./quickstart.sh.\n");
+  std::printf(
+      "\n`lockstep COMMAND --help` tells the rest; `lockstep --version` says what was built in. Start with "
+      "./quickstart.sh.\n");
 }
 
 /// An error that every rank meets alike (a bad config) is printed once: rank 0 prints at once and ends the
@@ -74,7 +77,7 @@ int dispatch(int argc, char** argv) {
     return 0;
   }
   if (name == "--version") {
-    std::printf("lockstep %s\n", LOCKSTEP_VERSION);
+    std::printf("%s", version_text().c_str());
     return 0;
   }
   std::vector<std::string> names;

@@ -9,4 +9,6 @@ std::unique_ptr<Backend> make_cpu_backend(const BackendOptions&) {
               "install libdnnl-dev and ocl-icd-opencl-dev, then configure and build again");
 }
 
+std::string onednn_version() { return "no"; }
+
 }  // namespace lockstep::models
