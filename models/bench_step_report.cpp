@@ -1,7 +1,9 @@
 // The measurement of a training step as a table and as JSON.
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "models/bench_step.h"
 
@@ -13,27 +15,43 @@ std::string rate(double flops, double seconds) {
   return seconds > 0 ? fmt::format("{:8.1f}", flops / seconds * 1e-9) : fmt::format("{:>8}", "-");
 }
 
-}  // namespace
-
-std::string table_of(const StepBench& bench) {
-  std::string text = fmt::format("{:<28} {:<22} {:>9} {:>9} {:>7} {:>8} {:>8}\n", "kernel", "operations",
-                                 "forward", "backward", "share", "forward", "backward");
-  text += fmt::format("{:<28} {:<22} {:>9} {:>9} {:>7} {:>8} {:>8}\n", "", "", "ms", "ms", "%", "GFLOP/s",
-                      "GFLOP/s");
-  double sum = 0;
+/// A line per kernel; the columns of text are as wide as their longest entries.
+std::string kernel_lines(const StepBench& bench) {
+  std::size_t name_width = std::string_view("kernel").size();
+  std::size_t op_width = std::string_view("operations").size();
+  for (const KernelTime& each : bench.kernels) {
+    name_width = std::max(name_width, each.node.name.size());
+    op_width = std::max(op_width, each.node.op.size());
+  }
+  constexpr auto kHead = "{:<{}} {:<{}} {:>9} {:>9} {:>7} {:>8} {:>8}\n";
+  std::string text = fmt::format(kHead, "kernel", name_width, "operations", op_width, "forward", "backward",
+                                 "share", "forward", "backward");
+  text += fmt::format(kHead, "", name_width, "", op_width, "ms", "ms", "%", "GFLOP/s", "GFLOP/s");
   for (const KernelTime& each : bench.kernels) {
     const Work& work = each.node.work;
-    sum += each.forward_s + each.backward_s;
-    text += fmt::format("{:<28} {:<22} {:9.3f} {:9.3f} {:7.1f} {} {}\n", each.node.name, each.node.op,
-                        each.forward_s * 1e3, each.backward_s * 1e3,
+    text += fmt::format("{:<{}} {:<{}} {:9.3f} {:9.3f} {:7.1f} {} {}\n", each.node.name, name_width,
+                        each.node.op, op_width, each.forward_s * 1e3, each.backward_s * 1e3,
                         (each.forward_s + each.backward_s) / bench.step_s * 100,
                         rate(work.forward_flops, each.forward_s), rate(work.backward_flops, each.backward_s));
   }
+  return text;
+}
+
+double kernels_alone_s(const StepBench& bench) {
+  double sum = 0;
+  for (const KernelTime& each : bench.kernels) sum += each.forward_s + each.backward_s;
+  return sum;
+}
+
+}  // namespace
+
+std::string table_of(const StepBench& bench) {
+  std::string text = kernel_lines(bench);
   text += fmt::format(
       "\nstep {:.3f} ms (forward {:.3f}, backward {:.3f}, update {:.3f}; {:.3f} to {:.3f} over rounds)\n",
       bench.step_s * 1e3, bench.forward_s * 1e3, bench.backward_s * 1e3, bench.update_s * 1e3,
       bench.step_min_s * 1e3, bench.step_max_s * 1e3);
-  text += fmt::format("kernels alone {:.3f} ms\n", sum * 1e3);
+  text += fmt::format("kernels alone {:.3f} ms\n", kernels_alone_s(bench) * 1e3);
   text +=
       fmt::format("convolutions {:.3f} ms, matrix products {:.3f} ms, norms {:.3f} ms, alone and unfused\n",
                   bench.convolutions_s * 1e3, bench.products_s * 1e3, bench.norms_s * 1e3);

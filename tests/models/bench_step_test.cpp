@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/error.h"
 #include "core/vector/vector.h"
@@ -162,6 +163,26 @@ TEST(StepReport, json_and_table_say_what_was_measured) {
                            "achieved 50.0 GFLOP/s, 50 % of the measured", "9.000 to 12.000"})
     EXPECT_NE(table.find(part), std::string::npos) << part << " in\n" << table;
   EXPECT_NE(table.find(" -"), std::string::npos) << "no rate without time";
+}
+
+TEST(StepReport, columns_stay_in_line_under_names_of_any_length) {
+  for (const auto& [name, op] : {std::pair{std::string(61, 'n'), std::string("relu")},
+                                 {"relu", std::string(47, 'o')},
+                                 {"conv1", "conv2d"}}) {
+    StepBench bench;
+    bench.step_s = bench.peak_flops_per_s = 1;
+    for (const auto& [node, operation] : {std::pair{name, op}, {"last", "linear"}}) {
+      bench.kernels.emplace_back();
+      bench.kernels.back().node.name = node;
+      bench.kernels.back().node.op = operation;
+    }
+    std::istringstream lines(table_of(bench));
+    std::string head, units, first, second;
+    for (std::string* line : {&head, &units, &first, &second}) std::getline(lines, *line);
+    for (const std::string& line : {units, first, second}) EXPECT_EQ(line.size(), head.size()) << line;
+    EXPECT_EQ(first.find(" " + op + " ") + 1, head.find("operations")) << head << "\n" << first;
+    EXPECT_EQ(second.find(" linear ") + 1, head.find("operations")) << head << "\n" << second;
+  }
 }
 
 }  // namespace

@@ -79,9 +79,10 @@ int bench_allreduce(Context& context) {
 }
 
 cxxopts::Options step_usage() {
-  cxxopts::Options options(
-      "lockstep bench step",
-      "Times a training step and each of its operations alone, beside the peak of a matrix product.\n");
+  cxxopts::Options options("lockstep bench step",
+                           "Times a training step (forward, backward, update) and each of its operations "
+                           "alone, beside the peak of "
+                           "a matrix product.\n");
   options.positional_help("CONFIG.yaml").show_positional_help();
   options.add_options()                                                                       //
       ("config", "the recipe that names model and data", cxxopts::value<std::string>())       //
