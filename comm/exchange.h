@@ -67,8 +67,8 @@ struct ExchangeOptions {
 
 /// Sums microbatch gradients of a rank by the balanced binary tree over the microbatch index (left part
 /// ceil(n/2), right part floor(n/2) leaves), so that on a power-of-two number of ranks with equally many
-/// microbatches a halving-doubling exchange completes one fixed tree over the global index (DESIGN:
-/// reproducible mode). With A microbatches it holds at most ceil(log2 A) + 1 arrays, the gradient array
+/// microbatches a halving-doubling exchange completes one fixed tree over the global index (see
+/// docs/architecture.md). With A microbatches it holds at most ceil(log2 A) + 1 arrays, the gradient array
 /// included.
 ///
 /// Backward of microbatch j overwrites target(j), for the last one the gradient array itself. complete(j, n,

@@ -36,7 +36,7 @@ namespace lockstep::trainer {
 /// The compute stream of a replica.
 [[nodiscard]] std::unique_ptr<Stream> compute_stream(const Config& config, Device device);
 
-/// Refuses combinations that reproducible mode cannot keep (DESIGN 2.7), by name.
+/// Refuses combinations that reproducible mode cannot keep (docs/architecture.md), by name.
 void check_reproducible(const Config& config);
 
 }  // namespace lockstep::trainer
