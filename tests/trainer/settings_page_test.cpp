@@ -12,6 +12,7 @@
 namespace lockstep::trainer {
 namespace {
 
+constexpr auto kPage = LOCKSTEP_SOURCE "/docs/settings.md";
 constexpr auto kOpening =
     "# Settings\n\n"
     "Every key that a recipe (a YAML file) or `--set` may hold; made from the tables of the program, and a "
@@ -80,8 +81,8 @@ std::string page(const Schema& schema) {
 
 TEST(SettingsPage, lists_every_key_of_the_tables) {
   const std::string made = page(config_schema());
-  if (std::getenv("LOCKSTEP_WRITE_DOCS") != nullptr) std::ofstream(LOCKSTEP_SETTINGS_PAGE) << made;
-  std::ifstream file(LOCKSTEP_SETTINGS_PAGE);
+  if (std::getenv("LOCKSTEP_WRITE_DOCS") != nullptr) std::ofstream(kPage) << made;
+  std::ifstream file(kPage);
   const std::string stored{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(stored, made) << "a table has changed: run the test again with LOCKSTEP_WRITE_DOCS=1";
 }
