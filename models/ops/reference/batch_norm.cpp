@@ -20,7 +20,8 @@ class BatchNormKernel final : public ReferenceKernel<T> {
         channels_(this->shape()[1]),
         plane_(this->shape().count() / (this->shape()[0] * channels_)),
         together_(op.synchronised && options.sum && options.ranks > 1),
-        count_(this->shape()[0] * plane_ * (together_ ? options.ranks : 1)) {}
+        count_(this->shape()[0] * plane_ * (together_ ? options.ranks : 1)),
+        wire_(2 * size()) {}
   [[nodiscard]] bool backward_needs_output() const override { return false; }
   /// Mean and 1 / sqrt(var + eps) per channel.
   [[nodiscard]] std::size_t saved_bytes() const override { return 2 * size() * sizeof(T); }
@@ -68,8 +69,7 @@ class BatchNormKernel final : public ReferenceKernel<T> {
   /// Adds sums_ up over ranks; the wire is f32.
   void meet(Stream& stream) {
     if (!together_) return;
-    stream.host([this] { wire_.assign(sums_.begin(), sums_.end()); });
-    wire_.resize(2 * size());
+    stream.host([this] { std::copy(sums_.begin(), sums_.end(), wire_.begin()); });
     options_.sum(flat(std::span<float>(wire_)), stream);
     stream.host([this] { sums_.assign(wire_.begin(), wire_.end()); });
   }
