@@ -9,7 +9,7 @@ packages=(
   libhdf5-dev libdnnl-dev ocl-icd-opencl-dev
   libcxxopts-dev libspdlog-dev libyaml-cpp-dev nlohmann-json3-dev
   libpcre2-dev zlib1g-dev liblzma-dev libjpeg-dev libpng-dev
-  libgtest-dev
+  libgtest-dev iproute2
 )
 
 missing=()
