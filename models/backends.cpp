@@ -6,6 +6,9 @@
 
 #include "core/error.h"
 #include "models/ops/cpu/backend.h"
+#ifdef LOCKSTEP_WITH_CUDA
+#include "models/ops/cuda/backend.h"
+#endif
 #include "models/ops/kernel.h"
 #include "models/ops/reference/backend.h"
 
@@ -19,6 +22,9 @@ struct Row {
 
 constexpr std::array kBackends{
     Row{"cpu", make_cpu_backend},
+#ifdef LOCKSTEP_WITH_CUDA
+    Row{"cuda", make_cuda_backend},
+#endif
     Row{"reference", make_reference_backend<float>},
 };
 

@@ -114,7 +114,9 @@ class Kernel {
 using SumHook = std::function<void(FlatSpan, Stream&)>;
 
 struct BackendOptions {
-  Dtype compute = Dtype::f32;  ///< f32 or bf16
+  Device device = {};          ///< which GPU, for backends that have a choice
+  Dtype compute = Dtype::f32;  ///< f32 or bf16; on a GPU also f16
+  bool tf32 = false;           ///< f32 products may round their operands to TF32 (GPUs only)
   int threads = 1;             ///< library threads of the compute stream
   SumHook sum;                 ///< empty: a lone rank
   int ranks = 1;               ///< how many ranks the hook sums over

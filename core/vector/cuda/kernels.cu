@@ -1,0 +1,312 @@
+// Flat-array primitives on the GPU: grid-stride loops over 16-byte packs where dtypes agree, plain loops
+// where they convert. Sums of squares run over a grid whose size depends on the count alone, partial sums are
+// added in block order by the last block, so bits repeat.
+#include "core/vector/cuda/cuda_kernels.h"
+
+#include "core/cuda/element.cuh"
+
+namespace lockstep::vector {
+
+namespace {
+
+using namespace lockstep::cuda;
+
+__device__ __forceinline__ std::int64_t first_item() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
+
+template <class T>
+__global__ void fill_kernel(T* x, T value, std::int64_t count) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) x[i] = value;
+}
+
+template <class From, class To>
+__global__ void cast_kernel(const From* from, To* to, std::int64_t count) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) to[i] = from_float<To>(to_float(from[i]));
+}
+
+/// f32 to a 16-bit float, four elements a thread: the hot cast of a step.
+template <class To>
+__global__ void narrow_kernel(const float4* from, uint2* to, std::int64_t quads) {
+  for (std::int64_t i = first_item(); i < quads; i += stride()) {
+    const float4 x = from[i];
+    union {
+      To values[4];
+      uint2 bits;
+    } out;
+    out.values[0] = from_float<To>(x.x);
+    out.values[1] = from_float<To>(x.y);
+    out.values[2] = from_float<To>(x.z);
+    out.values[3] = from_float<To>(x.w);
+    to[i] = out.bits;
+  }
+}
+
+template <class T>
+struct Add {
+  __device__ T operator()(T a, T b) const { return a + b; }
+};
+template <>
+struct Add<__nv_bfloat16> {
+  __device__ __nv_bfloat16 operator()(__nv_bfloat16 a, __nv_bfloat16 b) const {
+    return __float2bfloat16_rn(__bfloat162float(a) + __bfloat162float(b));
+  }
+};
+template <>
+struct Add<__half> {
+  __device__ __half operator()(__half a, __half b) const {
+    return __float2half_rn(__half2float(a) + __half2float(b));
+  }
+};
+
+template <class T>
+__global__ void sum_kernel(const T* left, const T* right, T* out, std::int64_t count) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) out[i] = Add<T>()(left[i], right[i]);
+}
+
+template <class T>
+__global__ void sum_packs_kernel(const T* left, const T* right, T* out, std::int64_t packs) {
+  constexpr int kCount = Pack<T>::kCount;
+  for (std::int64_t i = first_item(); i < packs; i += stride()) {
+    const auto a = Pack<T>::load(left + i * kCount), b = Pack<T>::load(right + i * kCount);
+    Pack<T> c;
+#pragma unroll
+    for (int k = 0; k < kCount; ++k) c.values[k] = Add<T>()(a.values[k], b.values[k]);
+    c.store(out + i * kCount);
+  }
+}
+
+__global__ void axpy_kernel(float factor, const float* x, float* y, std::int64_t count) {
+  for (std::int64_t i = first_item(); i < count; i += stride())
+    y[i] = __fadd_rn(y[i], __fmul_rn(factor, x[i]));
+}
+
+__global__ void scale_kernel(float factor, float* x, std::int64_t count) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) x[i] = factor * x[i];
+}
+
+/// Head of a stream's scratch: how many blocks are done. Partial results lie behind it.
+struct Ticket {
+  unsigned done;
+};
+constexpr std::size_t kPartialOffset = 256;
+constexpr int kMostPartials = 1024;
+
+/// Adds the blocks' partial results in block order; the last block to come writes the total.
+template <class Result>
+__device__ void finish_reduction(Result mine, void* scratch, Result* result, Result* room) {
+  auto* ticket = static_cast<Ticket*>(scratch);
+  auto* partial = reinterpret_cast<Result*>(static_cast<char*>(scratch) + kPartialOffset);
+  __shared__ bool last;
+  if (threadIdx.x == 0) {
+    partial[blockIdx.x] = mine;
+    __threadfence();
+    last = atomicAdd(&ticket->done, 1U) + 1 == gridDim.x;
+  }
+  __syncthreads();
+  if (!last) return;
+  __threadfence();
+  Result total{};
+  for (unsigned block = threadIdx.x; block < gridDim.x; block += blockDim.x)
+    total += static_cast<volatile Result*>(partial)[block];
+  total = block_sum(total, room);
+  if (threadIdx.x != 0) return;
+  *result = total;
+  ticket->done = 0;
+}
+
+template <class T>
+__global__ void squares_kernel(const T* x, std::int64_t count, void* scratch, double* result) {
+  __shared__ double room[32];
+  double sum = 0;
+  for (std::int64_t i = first_item(); i < count; i += stride()) {
+    double value;
+    if constexpr (sizeof(T) == 8) {
+      value = x[i];
+    } else {
+      value = to_float(x[i]);
+    }
+    sum += value * value;
+  }
+  finish_reduction(block_sum(sum, room), scratch, result, room);
+}
+
+/// The hot one: packs, and float inside a pack (eight squares of f32 lose nothing that matters).
+__global__ void squares_f32_kernel(const float* x, std::int64_t count, void* scratch, double* result) {
+  __shared__ double room[32];
+  double sum = 0;
+  const std::int64_t quads = count / 4;
+  for (std::int64_t i = first_item(); i < quads; i += stride()) {
+    const float4 v = reinterpret_cast<const float4*>(x)[i];
+    sum += static_cast<double>(v.x) * v.x + static_cast<double>(v.y) * v.y + static_cast<double>(v.z) * v.z +
+           static_cast<double>(v.w) * v.w;
+  }
+  if (const std::int64_t i = quads * 4 + first_item(); i < count) sum += static_cast<double>(x[i]) * x[i];
+  finish_reduction(block_sum(sum, room), scratch, result, room);
+}
+
+__device__ __forceinline__ bool finite(double x) { return isfinite(x); }
+__device__ __forceinline__ bool finite(float x) { return isfinite(x); }
+__device__ __forceinline__ bool finite(__nv_bfloat16 x) { return isfinite(__bfloat162float(x)); }
+__device__ __forceinline__ bool finite(__half x) { return isfinite(__half2float(x)); }
+
+template <class T>
+__global__ void nonfinite_kernel(const T* x, std::int64_t count, void* scratch, long long* result) {
+  __shared__ long long room[32];
+  long long found = 0;
+  for (std::int64_t i = first_item(); i < count; i += stride()) found += finite(x[i]) ? 0 : 1;
+  finish_reduction(block_sum(found, room), scratch, result, room);
+}
+
+bool aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
+
+/// Depends on the count alone, so that sums repeat on any device.
+int reduction_blocks(std::int64_t count) {
+  const std::int64_t wanted = (count + 4095) / 4096;
+  return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, kMostPartials));
+}
+
+void fill(FlatSpan x, float value, Stream& stream) {
+  if (x.count == 0) return;
+  const cudaStream_t on = native(stream);
+  const int blocks = blocks_for(x.count, x.device);
+  const auto launch = [&](auto* data, auto element) {
+    fill_kernel<<<blocks, kBlockThreads, 0, on>>>(data, element, x.count);
+  };
+  switch (x.dtype) {
+    case Dtype::f64:
+      launch(static_cast<double*>(x.data), static_cast<double>(value));
+      break;
+    case Dtype::f32:
+      launch(static_cast<float*>(x.data), value);
+      break;
+    case Dtype::bf16:
+      launch(static_cast<std::uint16_t*>(x.data), Bf16(value).bits);
+      break;
+    case Dtype::f16:
+      launch(static_cast<std::uint16_t*>(x.data), F16(value).bits);
+      break;
+    case Dtype::i64:
+      launch(static_cast<long long*>(x.data), static_cast<long long>(value));
+      break;
+    case Dtype::i32:
+      launch(static_cast<int*>(x.data), static_cast<int>(value));
+      break;
+    case Dtype::u16:
+      launch(static_cast<std::uint16_t*>(x.data), static_cast<std::uint16_t>(value));
+      break;
+    case Dtype::u8:
+      launch(static_cast<std::uint8_t*>(x.data), static_cast<std::uint8_t>(value));
+      break;
+  }
+  check_launch("fill");
+}
+
+template <class To>
+bool narrow(FlatSpan from, FlatSpan to, cudaStream_t on) {
+  if (from.count % 4 != 0 || !aligned(from.data) || reinterpret_cast<std::uintptr_t>(to.data) % 8 != 0)
+    return false;
+  narrow_kernel<To><<<blocks_for(from.count / 4, from.device), kBlockThreads, 0, on>>>(
+      static_cast<const float4*>(from.data), static_cast<uint2*>(to.data), from.count / 4);
+  return true;
+}
+
+void cast(FlatSpan from, FlatSpan to, Stream& stream) {
+  if (from.count == 0) return;
+  const cudaStream_t on = native(stream);
+  if (from.dtype == to.dtype) {
+    check(cudaMemcpyAsync(to.data, from.data, from.bytes(), cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
+    return;
+  }
+  if (from.dtype == Dtype::f32 && to.dtype == Dtype::bf16 && narrow<__nv_bfloat16>(from, to, on))
+    return check_launch("cast");
+  if (from.dtype == Dtype::f32 && to.dtype == Dtype::f16 && narrow<__half>(from, to, on))
+    return check_launch("cast");
+  with_device_float(from.dtype, [&]<class From>(From*) {
+    with_device_float(to.dtype, [&]<class To>(To*) {
+      cast_kernel<<<blocks_for(from.count, from.device), kBlockThreads, 0, on>>>(
+          static_cast<const From*>(from.data), static_cast<To*>(to.data), from.count);
+    });
+  });
+  check_launch("cast");
+}
+
+template <class T>
+void launch_sum(FlatSpan left, FlatSpan right, FlatSpan out, cudaStream_t on) {
+  const auto* a = static_cast<const T*>(left.data);
+  const auto* b = static_cast<const T*>(right.data);
+  auto* c = static_cast<T*>(out.data);
+  std::int64_t packs = 0;
+  if (aligned(a) && aligned(b) && aligned(c)) packs = out.count / Pack<T>::kCount;
+  if (packs > 0) sum_packs_kernel<<<blocks_for(packs, out.device), kBlockThreads, 0, on>>>(a, b, c, packs);
+  const std::int64_t done = packs * Pack<T>::kCount;
+  if (done < out.count)
+    sum_kernel<<<blocks_for(out.count - done, out.device), kBlockThreads, 0, on>>>(
+        a + done, b + done, c + done, out.count - done);
+}
+
+void sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream) {
+  if (out.count == 0) return;
+  const cudaStream_t on = native(stream);
+  if (out.dtype == Dtype::i32) {
+    launch_sum<unsigned>(left, right, out, on);
+  } else if (out.dtype == Dtype::i64) {
+    launch_sum<unsigned long long>(left, right, out, on);
+  } else {
+    with_device_float(out.dtype, [&]<class T>(T*) { launch_sum<T>(left, right, out, on); });
+  }
+  check_launch("sum");
+}
+
+void axpy(float factor, FlatSpan x, FlatSpan y, Stream& stream) {
+  if (x.count == 0) return;
+  axpy_kernel<<<blocks_for(x.count, x.device), kBlockThreads, 0, native(stream)>>>(
+      factor, static_cast<const float*>(x.data), static_cast<float*>(y.data), x.count);
+  check_launch("axpy");
+}
+
+void scale(float factor, FlatSpan x, Stream& stream) {
+  if (x.count == 0) return;
+  scale_kernel<<<blocks_for(x.count, x.device), kBlockThreads, 0, native(stream)>>>(
+      factor, static_cast<float*>(x.data), x.count);
+  check_launch("scale");
+}
+
+void sum_of_squares(FlatSpan x, FlatSpan result, Stream& stream) {
+  const cudaStream_t on = native(stream);
+  const int blocks = reduction_blocks(x.count);
+  auto* total = static_cast<double*>(result.data);
+  if (x.dtype == Dtype::f32 && aligned(x.data)) {
+    squares_f32_kernel<<<blocks, kBlockThreads, 0, on>>>(static_cast<const float*>(x.data), x.count,
+                                                         scratch(stream), total);
+  } else {
+    with_device_float(x.dtype, [&]<class T>(T*) {
+      squares_kernel<<<blocks, kBlockThreads, 0, on>>>(static_cast<const T*>(x.data), x.count,
+                                                       scratch(stream), total);
+    });
+  }
+  check_launch("sum_of_squares");
+}
+
+void count_nonfinite(FlatSpan x, FlatSpan result, Stream& stream) {
+  with_device_float(x.dtype, [&]<class T>(T*) {
+    nonfinite_kernel<<<reduction_blocks(x.count), kBlockThreads, 0, native(stream)>>>(
+        static_cast<const T*>(x.data), x.count, scratch(stream), static_cast<long long*>(result.data));
+  });
+  check_launch("count_nonfinite");
+}
+
+}  // namespace
+
+const Kernels cuda_kernels = {
+    .fill = fill,
+    .cast = cast,
+    .sum = sum,
+    .axpy = axpy,
+    .scale = scale,
+    .sum_of_squares = sum_of_squares,
+    .count_nonfinite = count_nonfinite,
+};
+
+}  // namespace lockstep::vector
