@@ -87,39 +87,23 @@ __global__ void scale_kernel(float factor, float* x, std::int64_t count) {
 
 bool aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
 
+template <class T>
+void launch_fill(FlatSpan x, T value, cudaStream_t on) {
+  fill_kernel<<<blocks_for(x.count, x.device), kBlockThreads, 0, on>>>(static_cast<T*>(x.data), value,
+                                                                       x.count);
+}
+
 void fill(FlatSpan x, float value, Stream& stream) {
   if (x.count == 0) return;
   const cudaStream_t on = native(stream);
-  const int blocks = blocks_for(x.count, x.device);
-  const auto launch = [&](auto* data, auto element) {
-    fill_kernel<<<blocks, kBlockThreads, 0, on>>>(data, element, x.count);
-  };
-  switch (x.dtype) {
-    case Dtype::f64:
-      launch(static_cast<double*>(x.data), static_cast<double>(value));
-      break;
-    case Dtype::f32:
-      launch(static_cast<float*>(x.data), value);
-      break;
-    case Dtype::bf16:
-      launch(static_cast<std::uint16_t*>(x.data), Bf16(value).bits);
-      break;
-    case Dtype::f16:
-      launch(static_cast<std::uint16_t*>(x.data), F16(value).bits);
-      break;
-    case Dtype::i64:
-      launch(static_cast<long long*>(x.data), static_cast<long long>(value));
-      break;
-    case Dtype::i32:
-      launch(static_cast<int*>(x.data), static_cast<int>(value));
-      break;
-    case Dtype::u16:
-      launch(static_cast<std::uint16_t*>(x.data), static_cast<std::uint16_t>(value));
-      break;
-    case Dtype::u8:
-      launch(static_cast<std::uint8_t*>(x.data), static_cast<std::uint8_t>(value));
-      break;
-  }
+  if (x.dtype == Dtype::f64) launch_fill<double>(x, value, on);
+  if (x.dtype == Dtype::f32) launch_fill<float>(x, value, on);
+  if (x.dtype == Dtype::bf16) launch_fill<std::uint16_t>(x, Bf16(value).bits, on);
+  if (x.dtype == Dtype::f16) launch_fill<std::uint16_t>(x, F16(value).bits, on);
+  if (x.dtype == Dtype::i64) launch_fill<long long>(x, static_cast<long long>(value), on);
+  if (x.dtype == Dtype::i32) launch_fill<int>(x, static_cast<int>(value), on);
+  if (x.dtype == Dtype::u16) launch_fill<std::uint16_t>(x, static_cast<std::uint16_t>(value), on);
+  if (x.dtype == Dtype::u8) launch_fill<std::uint8_t>(x, static_cast<std::uint8_t>(value), on);
   check_launch("fill");
 }
 
