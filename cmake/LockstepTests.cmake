@@ -1,7 +1,15 @@
 # How tests are registered.
 
+# Makes `gpu_tests` build the program when its labels say so.
+function(lockstep_count_gpu_test name labels)
+  if("gpu" IN_LIST labels)
+    add_dependencies(gpu_tests test_${name})
+  endif()
+endfunction()
+
 # lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize]): one GoogleTest program; ctest sees its cases.
-# Label `sanitize` puts it into the asan and tsan presets.
+# Label `sanitize` puts it into the asan and tsan presets; label `gpu` keeps it out of every preset but cuda's (its cases skip
+# themselves where there is no GPU).
 function(lockstep_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS" ${ARGN})
   add_executable(test_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/sanitizers.cpp)
@@ -12,6 +20,7 @@ function(lockstep_test name)
   if("sanitize" IN_LIST arg_LABELS)
     add_dependencies(sanitize_tests test_${name})
   endif()
+  lockstep_count_gpu_test(${name} "${arg_LABELS}")
   gtest_discover_tests(
     test_${name}
     DISCOVERY_TIMEOUT 60
@@ -24,6 +33,7 @@ function(lockstep_mpi_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;RANKS" ${ARGN})
   add_executable(test_${name} ${arg_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest)
+  lockstep_count_gpu_test(${name} "${arg_LABELS}")
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME mpi.${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks}
                                                $<TARGET_FILE:test_${name}>)
