@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "core/stream.h"
-#include "cpu_twin.h"
 #include "models/ops/reference/backend.h"
+#include "twin.h"
 
 namespace lockstep::models::testing {
 namespace {
@@ -64,8 +64,10 @@ TEST_P(CpuBatchNorm, fused_with_residual_and_relu_agrees_with_the_reference) {
 INSTANTIATE_TEST_SUITE_P(channels, CpuBatchNorm, ::testing::Values(1, 3, 7, 16, 17, 64, 130));
 
 TEST(CpuBatchNormFusion, fuses_residual_and_relu) {
-  EXPECT_NE(run_cpu(followed(8, {true, true, false}), {}).ops.find("batch_norm+add+relu"), std::string::npos);
-  EXPECT_NE(run_cpu(followed(8, {false, true, false}), {}).ops.find("batch_norm+relu"), std::string::npos);
+  EXPECT_NE(run_backend(followed(8, {true, true, false}), {}).ops.find("batch_norm+add+relu"),
+            std::string::npos);
+  EXPECT_NE(run_backend(followed(8, {false, true, false}), {}).ops.find("batch_norm+relu"),
+            std::string::npos);
 }
 
 TEST(CpuBatchNormRows, rows_of_features_agree_with_the_reference) {
@@ -92,7 +94,7 @@ TEST(CpuBatchNormLarge, a_mean_far_from_zero_costs_no_precision) {
       4);
   // At 100 deviations the convolution's own rounding is 1e-5 of a deviation; E[x^2] - E[x]^2 would lose 1e-3.
   const RunSettings far{.offset = 100};
-  const RunResult actual = run_cpu(graph, far);
+  const RunResult actual = run_backend(graph, far);
   const RunResult expected = run_reference(graph, far);
   EXPECT_LT(relative_error(actual.prediction, expected.prediction), 1e-4);
   EXPECT_LT(relative_error(actual.statistics.at("op.running_var"), expected.statistics.at("op.running_var")),

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "cpu_twin.h"
+#include "twin.h"
 
 namespace lockstep::models::testing {
 namespace {
@@ -162,12 +162,12 @@ TEST(CpuBf16, differs_from_f32_by_its_rounding_and_not_by_nothing) {
   const Graph graph = make_graph(convolutions()[1].build, 5);
   RunResult narrow;
   try {
-    narrow = run_cpu(graph, {.compute = Dtype::bf16});
+    narrow = run_backend(graph, {.compute = Dtype::bf16});
   } catch (const Error& error) {
     if (error.fault() == Fault::device) GTEST_SKIP() << error.what();
     throw;
   }
-  const RunResult wide = run_cpu(graph, {});
+  const RunResult wide = run_backend(graph, {});
   const double error = relative_error(narrow.prediction, wide.prediction);
   EXPECT_GT(error, 1e-4) << "bf16 keeps 8 bits";
   EXPECT_LT(error, 0.03);

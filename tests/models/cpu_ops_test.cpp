@@ -1,29 +1,14 @@
 // Every operation of the CPU backend against the reference in double: forward, the gradient of its input
 // (seen through a layer before it), the gradients of its parameters, over one and over several microbatches.
-// This file holds the promises and the refusals; the cases lie in cpu_ops_*_test.cpp.
+// This file holds the promises and the refusals; the cases lie in op_cases_*.cpp.
 #include "core/error.h"
-#include "cpu_ops_cases.h"
+#include "op_cases.h"
 
 namespace lockstep::models::testing {
 
-OpCase on_image(const std::string& name, const Shape& sample, const OpSpec& spec) {
-  return {name, [=](GraphBuilder& b) {
-            b.predict(b.apply(spec, {image_behind_parameters(b, sample)}, "op"));
-            b.loss(MeanSquaredError{});
-          }};
-}
-
-OpCase on_sequence(const std::string& name, const Shape& sample, const OpSpec& spec) {
-  return {name, [=](GraphBuilder& b) {
-            b.predict(b.apply(spec, {sequence_behind_parameters(b, sample)}, "op"));
-            b.loss(MeanSquaredError{});
-          }};
-}
-
-void PrintTo(const OpCase& op, std::ostream* out) { *out << op.name; }
-std::string name_of_case(const ::testing::TestParamInfo<OpCase>& info) { return info.param.name; }
-
 namespace {
+
+class CpuOps : public ::testing::TestWithParam<OpCase> {};
 
 TEST_P(CpuOps, agree_with_the_reference) {
   const OpCase& c = GetParam();
@@ -33,12 +18,6 @@ TEST_P(CpuOps, agree_with_the_reference) {
   expect_agreement(graph, {.mode = Mode::evaluate, .reuse_memory = false}, c.tolerance);
   expect_agreement(graph, {.rows = 1}, c.tolerance);
   expect_agreement(graph, {.microbatches = 2, .threads = 2}, c.tolerance);
-}
-
-/// bf16 keeps 8 significant bits: 2^-8 a rounding, and a few roundings between input and result.
-double bf16_tolerance(const OpCase& c) {
-  // Rounding may move a maximum to its neighbour, and with it the whole gradient.
-  return c.name.starts_with("max_pool") ? 0.2 : 0.06;
 }
 
 TEST_P(CpuOps, agree_with_the_reference_in_bf16) {
@@ -63,7 +42,7 @@ TEST(CpuTwin, different_dropout_masks_are_noticed) {
         },
         3);
   };
-  const RunResult one = run_cpu(build(0.3F), {});
+  const RunResult one = run_backend(build(0.3F), {});
   const RunResult other = run_reference(build(0.4F), {});
   EXPECT_GT(relative_error(one.prediction, other.prediction), 1e-2);
 }
@@ -76,7 +55,7 @@ TEST(CpuOpsErrors, label_out_of_range_is_refused_naming_it) {
       },
       3);
   try {
-    (void)run_cpu(graph, {.ids = 1000});
+    (void)run_backend(graph, {.ids = 1000});
     FAIL() << "a label beyond the classes was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::data);
@@ -93,7 +72,7 @@ TEST(CpuOpsErrors, token_out_of_range_is_refused_naming_the_node) {
       },
       3);
   try {
-    (void)run_cpu(graph, {.ids = 1000});
+    (void)run_backend(graph, {.ids = 1000});
     FAIL() << "a token beyond the vocabulary was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::data);
@@ -108,8 +87,15 @@ TEST(CpuOpsErrors, linear_over_an_image_is_refused) {
         b.loss(MeanSquaredError{});
       },
       2);
-  EXPECT_THROW((void)run_cpu(graph, {}), Error);
+  EXPECT_THROW((void)run_backend(graph, {}), Error);
 }
+
+INSTANTIATE_TEST_SUITE_P(convolution, CpuOps, ::testing::ValuesIn(convolution_cases()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(activation, CpuOps, ::testing::ValuesIn(activation_cases()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(pooling, CpuOps, ::testing::ValuesIn(pooling_cases()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(moving, CpuOps, ::testing::ValuesIn(moving_cases()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(loss, CpuOps, ::testing::ValuesIn(loss_cases()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(sequence, CpuOps, ::testing::ValuesIn(sequence_cases()), name_of_case);
 
 }  // namespace
 }  // namespace lockstep::models::testing

@@ -1,6 +1,6 @@
-// What the tests of the CPU backend's operations share: a case is a small graph around one operation, and
-// every case of the suite CpuOps is held to the same promises (cpu_ops_test.cpp). The cases lie beside, by
-// subject.
+// What the tests of a backend's operations share: a case is a small graph around one operation, and every
+// backend holds every case to the same promises (cpu_ops_test.cpp, cuda/ops_test.cpp). The cases lie beside,
+// by subject.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cpu_twin.h"
+#include "twin.h"
 
 namespace lockstep::models::testing {
 
@@ -27,6 +27,14 @@ struct OpCase {
 void PrintTo(const OpCase& op, std::ostream* out);
 [[nodiscard]] std::string name_of_case(const ::testing::TestParamInfo<OpCase>& info);
 
-class CpuOps : public ::testing::TestWithParam<OpCase> {};
+[[nodiscard]] std::vector<OpCase> convolution_cases();
+[[nodiscard]] std::vector<OpCase> activation_cases();
+[[nodiscard]] std::vector<OpCase> pooling_cases();
+[[nodiscard]] std::vector<OpCase> moving_cases();
+[[nodiscard]] std::vector<OpCase> loss_cases();
+[[nodiscard]] std::vector<OpCase> sequence_cases();
+
+/// bf16 keeps 8 significant bits: 2^-8 a rounding, and a few roundings between input and result.
+[[nodiscard]] double bf16_tolerance(const OpCase& c);
 
 }  // namespace lockstep::models::testing

@@ -1,12 +1,14 @@
-// The CPU backend's matrix products, layer norm, attention and embeddings.
-#include "cpu_ops_cases.h"
+// Cases of matrix products, layer norm, attention and embeddings.
+#include "op_cases.h"
 
 namespace lockstep::models::testing {
 namespace {
 
 OpCase op_case(const std::string& name, const BuildGraph& build) { return {name, build}; }
 
-std::vector<OpCase> sequences() {
+}  // namespace
+
+std::vector<OpCase> sequence_cases() {
   std::vector<OpCase> cases;
   for (std::int64_t width : {1, 3, 16, 17, 65}) {
     cases.push_back(op_case("linear_" + std::to_string(width), [=](GraphBuilder& b) {
@@ -59,7 +61,4 @@ std::vector<OpCase> sequences() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(sequence, CpuOps, ::testing::ValuesIn(sequences()), name_of_case);
-
-}  // namespace
 }  // namespace lockstep::models::testing

@@ -1,12 +1,14 @@
-#include "cpu_twin.h"
+#include "twin.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "core/memory.h"
 #include "core/parameters.h"
 #include "core/random.h"
 #include "core/stream.h"
+#include "core/vector/vector.h"
 #include "models/ops/reference/backend.h"
 
 namespace lockstep::models::testing {
@@ -19,6 +21,21 @@ std::vector<double> normals(std::int64_t count, const std::string& purpose, std:
   return numbers;
 }
 
+/// A flat array on the backend's device with its copy on the host, where tests fill it and look at it.
+template <class T>
+class Mirrored {
+ public:
+  Mirrored(Device device, std::int64_t count, T value)
+      : host(static_cast<std::size_t>(count), value), array_(make_array(device, dtype_of<T>, count)) {}
+  [[nodiscard]] FlatSpan span() const { return array_.span; }
+  void to_device() { copy_from_host(host.data(), array_.span); }
+  void to_host() { copy_to_host(array_.span, host.data()); }
+  std::vector<T> host;
+
+ private:
+  FlatArray array_;
+};
+
 /// Arrays of one run; T is the element type of flat arrays and host elements.
 template <class T>
 class Run {
@@ -28,37 +45,44 @@ class Run {
         settings_(settings),
         executor_(
             make_executor(graph, backend, {.fuse = settings.fuse, .reuse_memory = settings.reuse_memory})),
-        stream_(make_stream(Device{}, {.threads = settings.threads})) {
-    const auto size = [](const SlotLayout& layout) {
-      return static_cast<std::size_t>(layout.stored_count());
-    };
-    values_.assign(size(executor_->parameter_layout()), T{0});
-    gradients_.assign(values_.size(), T(77));  // must be overwritten
-    state_.assign(size(executor_->state_layout()), T{0});
-    statistics_.assign(state_.size(), T(77));
+        stream_(make_stream(backend.device(), {.threads = settings.threads})),
+        values_(backend.device(), executor_->parameter_layout().stored_count(), T{0}),
+        gradients_(backend.device(), executor_->parameter_layout().stored_count(), T(77)),  // to overwrite
+        state_(backend.device(), executor_->state_layout().stored_count(), T{0}),
+        statistics_(backend.device(), executor_->state_layout().stored_count(), T(77)),
+        mean_loss_(backend.device(), 1, 0.0F),
+        working_(make_array(backend.device(), settings.compute, values_.span().count)) {
     for (const Slot& slot : executor_->parameter_layout().slots()) {
       auto numbers = normals(slot.shape.count(), slot.name, 0);
       for (double& each : numbers) each *= 0.4;
-      put(slot, values_, numbers);
+      put(slot, values_.host, numbers);
     }
     for (const Slot& slot : executor_->state_layout().slots()) {
       auto numbers = normals(slot.shape.count(), slot.name, 0);
       for (double& each : numbers) each = 0.3 * each * each + 0.1;
-      put(slot, state_, numbers);
+      put(slot, state_.host, numbers);
     }
+    values_.to_device();
+    gradients_.to_device();
+    state_.to_device();
+    statistics_.to_device();
+    mean_loss_.to_device();
   }
 
   RunResult operator()() {
-    for (const T each : values_) working_.emplace_back(static_cast<float>(each));
+    if (settings_.compute != Dtype::f32) vector::cast(values_.span(), working_.span, *stream_);
     for (int j = 0; j < settings_.microbatches; ++j) microbatch(j);
+    gradients_.to_host();
+    statistics_.to_host();
+    mean_loss_.to_host();
     RunResult result;
     result.losses.assign(losses_.begin(), losses_.end());
     result.prediction.assign(prediction_.begin(), prediction_.end());
-    result.mean_loss = static_cast<double>(mean_loss_);
+    result.mean_loss = static_cast<double>(mean_loss_.host[0]);
     for (const Slot& slot : executor_->parameter_layout().slots())
-      result.gradients[slot.name] = get(slot, gradients_);
+      result.gradients[slot.name] = get(slot, gradients_.host);
     for (const Slot& slot : executor_->state_layout().slots())
-      result.statistics[slot.name] = get(slot, statistics_);
+      result.statistics[slot.name] = get(slot, statistics_.host);
     for (const NodeReport& line : executor_->report()) result.ops += line.op + " ";
     return result;
   }
@@ -103,11 +127,11 @@ class Run {
   void microbatch(int j) {
     Pass pass;
     pass.mode = settings_.mode;
-    pass.values = flat(std::span(values_));
-    pass.working = settings_.compute == Dtype::bf16 ? flat(std::span(working_)) : pass.values;
-    pass.gradients = flat(std::span(gradients_));
-    pass.state = flat(std::span(state_));
-    pass.statistics = flat(std::span(statistics_));
+    pass.values = values_.span();
+    pass.working = settings_.compute == Dtype::f32 ? pass.values : working_.span;
+    pass.gradients = gradients_.span();
+    pass.state = state_.span();
+    pass.statistics = statistics_.span();
     pass.accumulate = j > 0;
     pass.seed = 3;
     pass.first_sample = 100 + j * graph_.microbatch();
@@ -122,7 +146,7 @@ class Run {
     executor_->forward(pass, *stream_);
     executor_->read_losses(losses_.data(), *stream_);
     executor_->read_prediction(prediction_.data(), *stream_);
-    executor_->add_loss(&mean_loss_, *stream_);
+    executor_->add_loss(static_cast<float*>(mean_loss_.span().data), *stream_);
     executor_->backward(pass, {}, *stream_);
     stream_->synchronize();
   }
@@ -131,10 +155,11 @@ class Run {
   RunSettings settings_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Stream> stream_;
-  std::vector<T> values_, gradients_, state_, statistics_, numbers_, wanted_, losses_, prediction_;
-  std::vector<Bf16> working_;
+  Mirrored<T> values_, gradients_, state_, statistics_;
+  Mirrored<float> mean_loss_;
+  FlatArray working_;
+  std::vector<T> numbers_, wanted_, losses_, prediction_;
   std::vector<std::int32_t> ids_, labels_;
-  float mean_loss_ = 0;
 };
 
 void expect_tensors(const Tensors& actual, const Tensors& expected, double tolerance, const char* what) {
@@ -157,12 +182,17 @@ Graph make_graph(const BuildGraph& build, std::int64_t microbatch) {
 
 RunResult run_reference(const Graph& graph, const RunSettings& settings) {
   const auto backend = make_reference_backend<double>({});
-  return Run<double>(*backend, graph, settings)();
+  RunSettings wide = settings;
+  wide.compute = Dtype::f32;
+  return Run<double>(*backend, graph, wide)();
 }
 
-RunResult run_cpu(const Graph& graph, const RunSettings& settings) {
-  const auto backend =
-      make_backend("cpu", {.compute = settings.compute, .threads = settings.threads, .sum = {}, .ranks = 1});
+RunResult run_backend(const Graph& graph, const RunSettings& settings) {
+  const auto backend = make_backend(settings.backend, {.compute = settings.compute,
+                                                       .tf32 = settings.tf32,
+                                                       .threads = settings.threads,
+                                                       .sum = {},
+                                                       .ranks = 1});
   return run_on(*backend, graph, settings);
 }
 
@@ -192,7 +222,7 @@ void expect_close(const RunResult& actual, const RunResult& expected, double tol
 }
 
 void expect_agreement(const Graph& graph, const RunSettings& settings, double tolerance) {
-  expect_close(run_cpu(graph, settings), run_reference(graph, settings), tolerance);
+  expect_close(run_backend(graph, settings), run_reference(graph, settings), tolerance);
 }
 
 int image_behind_parameters(GraphBuilder& builder, const Shape& sample) {

@@ -1,10 +1,9 @@
-// The CPU backend's activations, pools, and the operations that only move elements.
-#include "cpu_ops_cases.h"
+// Cases of activations, pools, and the operations that only move elements.
+#include "op_cases.h"
 
 namespace lockstep::models::testing {
-namespace {
 
-std::vector<OpCase> activations() {
+std::vector<OpCase> activation_cases() {
   std::vector<OpCase> cases;
   const std::vector<std::pair<std::string, OpSpec>> specs{
       {"relu", Relu{}},          {"leaky", LeakyRelu{0.1F}},  {"leaky_negative", LeakyRelu{-0.2F}},
@@ -18,7 +17,7 @@ std::vector<OpCase> activations() {
   return cases;
 }
 
-std::vector<OpCase> pools() {
+std::vector<OpCase> pooling_cases() {
   std::vector<OpCase> cases;
   for (std::int64_t c : {1, 3, 16, 17}) {
     const std::string n = std::to_string(c);
@@ -35,7 +34,7 @@ std::vector<OpCase> pools() {
   return cases;
 }
 
-std::vector<OpCase> movers() {
+std::vector<OpCase> moving_cases() {
   std::vector<OpCase> cases;
   cases.push_back(on_image("flatten_image", {7, 3, 5}, Flatten{}));
   cases.push_back(on_image("flatten_grey", {1, 3, 5}, Flatten{}));
@@ -70,9 +69,4 @@ std::vector<OpCase> movers() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(activation, CpuOps, ::testing::ValuesIn(activations()), name_of_case);
-INSTANTIATE_TEST_SUITE_P(pooling, CpuOps, ::testing::ValuesIn(pools()), name_of_case);
-INSTANTIATE_TEST_SUITE_P(moving, CpuOps, ::testing::ValuesIn(movers()), name_of_case);
-
-}  // namespace
 }  // namespace lockstep::models::testing

@@ -1,10 +1,9 @@
-// The CPU backend's losses.
-#include "cpu_ops_cases.h"
+// Cases of losses.
+#include "op_cases.h"
 
 namespace lockstep::models::testing {
-namespace {
 
-std::vector<OpCase> losses() {
+std::vector<OpCase> loss_cases() {
   std::vector<OpCase> cases;
   for (std::int64_t classes : {5, 16, 65}) {
     for (float smoothing : {0.0F, 0.2F}) {
@@ -33,7 +32,4 @@ std::vector<OpCase> losses() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(loss, CpuOps, ::testing::ValuesIn(losses()), name_of_case);
-
-}  // namespace
 }  // namespace lockstep::models::testing

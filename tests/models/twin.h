@@ -1,5 +1,5 @@
-// The same graph on two backends with the same parameters and samples: what the CPU backend computes is
-// compared with the reference backend in double.
+// The same graph on two backends with the same parameters and samples: what a backend computes is compared
+// with the reference backend in double.
 #pragma once
 
 #include <functional>
@@ -17,6 +17,7 @@ using Tensors = std::map<std::string, std::vector<double>>;  ///< by name, canon
 
 /// How a run goes.
 struct RunSettings {
+  std::string_view backend = "cpu";
   Mode mode = Mode::train;
   int microbatches = 1;  ///< gradients and statistics accumulate over them
   std::int64_t rows = -1;
@@ -26,7 +27,8 @@ struct RunSettings {
   int threads = 1;
   int first = 0;               ///< number of the first microbatch: other samples
   double offset = 0;           ///< added to the input
-  Dtype compute = Dtype::f32;  ///< of the CPU backend; bf16 rounds parameters to bf16 first
+  Dtype compute = Dtype::f32;  ///< of the backend; 16 bits: parameters are rounded first
+  bool tf32 = false;
 };
 
 /// Losses, prediction, parameter gradients and batch statistics of the last microbatch or summed over all.
@@ -39,16 +41,16 @@ struct RunResult {
 
 [[nodiscard]] Graph make_graph(const BuildGraph& build, std::int64_t microbatch);
 
-/// Runs on the reference backend in double, or on the backend "cpu".
+/// Runs on the reference backend in double, on the backend that the settings name, or on a given one.
 [[nodiscard]] RunResult run_reference(const Graph& graph, const RunSettings& settings);
-[[nodiscard]] RunResult run_cpu(const Graph& graph, const RunSettings& settings);
+[[nodiscard]] RunResult run_backend(const Graph& graph, const RunSettings& settings);
 [[nodiscard]] RunResult run_on(Backend& backend, const Graph& graph, const RunSettings& settings);
 
 /// Largest difference over the largest number of `expected` (at least `floor`).
 [[nodiscard]] double relative_error(const std::vector<double>& actual, const std::vector<double>& expected,
                                     double floor = 1e-3);
 
-/// Expects every tensor of the CPU's run to agree with the reference's within `tolerance`.
+/// Expects every tensor of the backend's run to agree with the reference's within `tolerance`.
 void expect_agreement(const Graph& graph, const RunSettings& settings, double tolerance = 1e-5);
 void expect_close(const RunResult& actual, const RunResult& expected, double tolerance);
 

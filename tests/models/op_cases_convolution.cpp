@@ -1,5 +1,5 @@
-// The CPU backend's convolutions, plain and transposed, at channel counts around its blocks.
-#include "cpu_ops_cases.h"
+// Cases of convolutions, plain and transposed, at channel counts around the blocks of libraries.
+#include "op_cases.h"
 
 namespace lockstep::models::testing {
 namespace {
@@ -17,7 +17,9 @@ OpCase transposed(const std::string& name, const Shape& sample, const ConvTransp
           }};
 }
 
-std::vector<OpCase> convolutions() {
+}  // namespace
+
+std::vector<OpCase> convolution_cases() {
   std::vector<OpCase> cases;
   for (std::int64_t in : {1, 3, 7, 16, 17}) {
     for (std::int64_t out : {1, 7, 16, 17}) {
@@ -64,7 +66,4 @@ std::vector<OpCase> convolutions() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(convolution, CpuOps, ::testing::ValuesIn(convolutions()), name_of_case);
-
-}  // namespace
 }  // namespace lockstep::models::testing
