@@ -87,7 +87,7 @@ class PlannedCollectives final : public Collectives {
   const Plan& plan_for(std::int64_t count) {
     const auto found = plans_.find(count);
     if (found != plans_.end()) return found->second;
-    return plans_.emplace(count, schedule_->plan(rank(), size(), count)).first->second;
+    return plans_.emplace(count, schedule_->plan(rank(), transport_->topology(), count)).first->second;
   }
 
   void run(const Plan& plan, FlatSpan data, const Operation& operation, Stream& stream) {

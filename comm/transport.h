@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "comm/topology.h"
 #include "core/flat_span.h"
 #include "core/stream.h"
 
@@ -46,6 +47,8 @@ class Transport {
 
   [[nodiscard]] virtual int rank() const noexcept = 0;
   [[nodiscard]] virtual int size() const noexcept = 0;
+  /// Where the ranks are.
+  [[nodiscard]] virtual Topology topology() const { return size(); }
   /// Enqueues: starts all sends and receives together and completes when all are done, so a ring step or a
   /// swap cannot deadlock. Messages between a pair of ranks keep their order; both sides name the same bytes.
   /// Sends to oneself are allowed. Spans stay untouched by others until the stream has passed. A deadline

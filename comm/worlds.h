@@ -14,8 +14,9 @@ namespace lockstep::comm {
 
 /// Runs `body` once per rank, each on a thread of this process, and waits for all. The first exception
 /// (lowest rank among the root causes, not a peer's "rank 2 did not answer") is rethrown after all threads
-/// ended. For tests: the same schedules, no launcher.
-void run_ranks_as_threads(int ranks, const std::function<void(World&)>& body);
+/// ended. For tests: the same schedules, no launcher. A topology of several nodes makes them believe to be
+/// there.
+void run_ranks_as_threads(const Topology& topology, const std::function<void(World&)>& body);
 
 /// Initialises MPI (MPI_THREAD_MULTIPLE) and finalises it when destroyed; one per process. Throws
 /// Fault::communication when the launcher started more ranks than MPI sees (SLURM_NTASKS against the

@@ -29,7 +29,8 @@ class DoubleTree final : public Schedule {
  public:
   explicit DoubleTree(std::int64_t segment) : segment_(segment) {}
 
-  Plan plan(int rank, int ranks, std::int64_t count) const override {
+  Plan plan(int rank, const Topology& topology, std::int64_t count) const override {
+    const int ranks = topology.ranks();
     Plan plan;
     if (ranks == 1 || count == 0) return plan;
     plan.rounds.resize(static_cast<std::size_t>(rounds(ranks, count)));
@@ -45,7 +46,8 @@ class DoubleTree final : public Schedule {
   }
 
   // Each tree: a message a segment to the parent, and one to each child.
-  Cost stated_cost(int rank, int ranks, std::int64_t count) const override {
+  Cost stated_cost(int rank, const Topology& topology, std::int64_t count) const override {
+    const int ranks = topology.ranks();
     if (ranks == 1 || count == 0) return {};
     Cost cost{.rounds = rounds(ranks, count)};
     const auto places = double_tree_places(rank, ranks);

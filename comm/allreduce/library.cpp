@@ -9,9 +9,11 @@ class Library final : public Schedule {
  public:
   explicit Library(std::unique_ptr<Schedule> own) : own_(std::move(own)) {}
 
-  Plan plan(int rank, int ranks, std::int64_t count) const override { return own_->plan(rank, ranks, count); }
-  Cost stated_cost(int rank, int ranks, std::int64_t count) const override {
-    return own_->stated_cost(rank, ranks, count);
+  Plan plan(int rank, const Topology& topology, std::int64_t count) const override {
+    return own_->plan(rank, topology, count);
+  }
+  Cost stated_cost(int rank, const Topology& topology, std::int64_t count) const override {
+    return own_->stated_cost(rank, topology, count);
   }
   std::string_view name() const noexcept override { return "library all-reduce"; }
   bool library() const noexcept override { return true; }

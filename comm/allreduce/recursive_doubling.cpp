@@ -9,7 +9,8 @@ namespace {
 
 class RecursiveDoubling final : public Schedule {
  public:
-  Plan plan(int rank, int ranks, std::int64_t count) const override {
+  Plan plan(int rank, const Topology& topology, std::int64_t count) const override {
+    const int ranks = topology.ranks();
     const Fold fold(rank, ranks);
     return folded_plan(fold, count, fold.doublings, [&](int step) {
       const int partner = fold.member ^ (1 << step);
@@ -21,7 +22,8 @@ class RecursiveDoubling final : public Schedule {
     });
   }
 
-  Cost stated_cost(int rank, int ranks, std::int64_t count) const override {
+  Cost stated_cost(int rank, const Topology& topology, std::int64_t count) const override {
+    const int ranks = topology.ranks();
     const Fold fold(rank, ranks);
     return folded_cost(fold, count, {fold.doublings, fold.doublings, fold.doublings * count});
   }

@@ -20,13 +20,24 @@ const Registry<Schedule>& schedules() {
   static const Row rows[] = {
       {"library", "the MPI library's own all-reduce; refused in reproducible mode", kNoSettings,
        make_library},
-      {"ring", "neighbours only; fewest bytes at any rank count, 2(p-1) rounds", kNoSettings, make_ring},
+      {"ring", "neighbours only; fewest bytes at any rank count, 2(p-1) rounds", ring_settings(), make_ring},
       {"recursive_doubling", "fewest rounds, whole arrays: for small arrays", kNoSettings,
        make_recursive_doubling},
       {"halving_doubling", "fewest bytes in 2 log2(p) rounds; bits do not depend on buckets", kNoSettings,
        make_halving_doubling},
+      {"swing", "halving-doubling whose partners stay near on a ring or torus", kNoSettings, make_swing},
       {"double_tree", "two pipelined binary trees, at most two array lengths sent at any rank count",
        double_tree_settings(), make_double_tree},
+      {"torus2d", "rings along the rows and columns of a grid: the ring's bytes in fewer rounds",
+       torus2d_settings(), make_torus2d},
+      {"hierarchical", "adds up inside each node first: the fewest bytes between nodes", kNoSettings,
+       make_hierarchical},
+      {"bruck", "gathers all arrays in ceil(log2 p) rounds, then adds: for very small arrays", kNoSettings,
+       make_bruck},
+      {"one_shot", "whole arrays to everyone in one round: for small arrays and 2 ranks", kNoSettings,
+       make_one_shot},
+      {"two_shot", "chunks to their owners, sums back: the ring's bytes in two rounds", kNoSettings,
+       make_two_shot},
   };
   static const Registry<Schedule> table("allreduce", rows);
   return table;

@@ -13,9 +13,26 @@ namespace lockstep::comm {
 [[nodiscard]] std::unique_ptr<Schedule> make_ring(const Options& options);
 [[nodiscard]] std::unique_ptr<Schedule> make_recursive_doubling(const Options& options);
 [[nodiscard]] std::unique_ptr<Schedule> make_halving_doubling(const Options& options);
+[[nodiscard]] std::unique_ptr<Schedule> make_swing(const Options& options);
 [[nodiscard]] std::unique_ptr<Schedule> make_double_tree(const Options& options);
-/// Settings of the double tree.
+[[nodiscard]] std::unique_ptr<Schedule> make_torus2d(const Options& options);
+[[nodiscard]] std::unique_ptr<Schedule> make_hierarchical(const Options& options);
+[[nodiscard]] std::unique_ptr<Schedule> make_bruck(const Options& options);
+[[nodiscard]] std::unique_ptr<Schedule> make_one_shot(const Options& options);
+[[nodiscard]] std::unique_ptr<Schedule> make_two_shot(const Options& options);
+[[nodiscard]] std::span<const Setting> ring_settings() noexcept;
 [[nodiscard]] std::span<const Setting> double_tree_settings() noexcept;
+[[nodiscard]] std::span<const Setting> torus2d_settings() noexcept;
+
+// Schedules that others are made of.
+[[nodiscard]] Plan ring_plan(int rank, int ranks, std::int64_t count, std::int64_t segment);
+[[nodiscard]] Cost ring_cost(int rank, int ranks, std::int64_t count, std::int64_t segment);
+[[nodiscard]] Plan halving_doubling_plan(int rank, int ranks, std::int64_t count);
+[[nodiscard]] Cost halving_doubling_cost(int rank, int ranks, std::int64_t count);
+[[nodiscard]] Plan one_shot_plan(int rank, int ranks, std::int64_t count);
+[[nodiscard]] Cost one_shot_cost(int ranks, std::int64_t count);
+[[nodiscard]] Plan two_shot_plan(int rank, int ranks, std::int64_t count);
+[[nodiscard]] Cost two_shot_cost(int rank, int ranks, std::int64_t count);
 
 /// Adds a transfer to a round unless the range is empty.
 inline void send(Round& round, int to, Range range) {

@@ -9,7 +9,8 @@
 
 namespace lockstep::comm {
 
-/// Elements of scratch that run_plan() needs: the most that arrives to be added in one round.
+/// Elements of scratch that run_plan() needs: the workspace, and the most that arrives to be added in one
+/// round.
 [[nodiscard]] std::int64_t scratch_elements(const Plan& plan) noexcept;
 
 /// Collective, enqueues. `scratch` has data's dtype, at least scratch_elements(plan) elements, and stays

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/topology.h"
 #include "core/options.h"
 #include "core/registry.h"
 
@@ -40,13 +41,22 @@ struct RangeFrom {
   Arrival arrival = Arrival::replace;
 };
 
+/// A sum or copy inside the rank, of two ranges of the same length that are apart or equal: what becomes of
+/// `to` is what would become of it if `from` had arrived.
+struct Local {
+  Range from;
+  Range to;
+  Arrival arrival = Arrival::replace;
+};
+
 /// Transfers that happen together: what is sent are the values before the round; arrivals are taken in the
-/// order of `receives` once all have come. A range that is replaced meets no other range of the same round.
-/// Ranges are never empty; a round may be (a rank that rests). Between two ranks the order of sends is the
-/// order of receives.
+/// order of `receives` once all have come, then `locals` run in order. A range that is replaced meets no
+/// other range of the same round. Ranges are never empty; a round may be (a rank that rests). Between two
+/// ranks the order of sends is the order of receives.
 struct Round {
   std::vector<RangeTo> sends;
   std::vector<RangeFrom> receives;
+  std::vector<Local> locals;
 };
 
 /// What one rank sends, and the number of rounds (rests included: the same on every rank).
@@ -55,22 +65,29 @@ struct Cost {
   std::int64_t messages = 0;
   std::int64_t elements = 0;
   friend bool operator==(const Cost&, const Cost&) = default;
+  friend Cost operator+(const Cost& a, const Cost& b) noexcept {
+    return {a.rounds + b.rounds, a.messages + b.messages, a.elements + b.elements};
+  }
 };
 
 struct Plan {
   std::vector<Round> rounds;
+  /// Elements of working memory that the plan needs; ranges name them as if they followed the array. Their
+  /// first values are anything.
+  std::int64_t workspace = 0;
   [[nodiscard]] Cost cost() const;
 };
 
 class Schedule {
  public:
   virtual ~Schedule() = default;
-  /// The rounds of `rank` for a sum of `count` elements over `ranks` ranks. All ranks' plans match: every
-  /// send has its receive in the same round. Valid for any ranks >= 1 and count >= 0; no rounds for one rank
-  /// or no elements. For `library` the plan is what runs where the transport has no all-reduce of its own.
-  [[nodiscard]] virtual Plan plan(int rank, int ranks, std::int64_t count) const = 0;
+  /// The rounds of `rank` for a sum of `count` elements over the ranks of `topology` (a number of ranks will
+  /// do: then all are on one node). All ranks' plans match: every send has its receive in the same round.
+  /// Valid for any ranks >= 1 and count >= 0; no rounds for one rank or no elements. For `library` the plan
+  /// is what runs where the transport has no all-reduce of its own.
+  [[nodiscard]] virtual Plan plan(int rank, const Topology& topology, std::int64_t count) const = 0;
   /// What plan() costs, by closed formula: tests prove it against the plan and the transport's counters.
-  [[nodiscard]] virtual Cost stated_cost(int rank, int ranks, std::int64_t count) const = 0;
+  [[nodiscard]] virtual Cost stated_cost(int rank, const Topology& topology, std::int64_t count) const = 0;
   /// Static text for reports: "ring all-reduce".
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
   /// True for the transport's own all-reduce (Transport::library_sum).

@@ -8,8 +8,8 @@
 namespace lockstep::comm {
 
 void HostTransport::check(int peer, const FlatSpan& data) const {
-  if (peer < 0 || peer >= size_) {
-    throw Error(Fault::internal, fmt::format("a message names rank {} of {} ranks", peer, size_));
+  if (peer < 0 || peer >= size()) {
+    throw Error(Fault::internal, fmt::format("a message names rank {} of {} ranks", peer, size()));
   }
   if (data.device.kind != DeviceKind::cpu) {
     throw Error(Fault::device, "this transport moves host memory only, but the message lies on a device",

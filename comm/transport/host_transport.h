@@ -33,13 +33,15 @@ class Deadline {
 class HostTransport : public Transport {
  public:
   [[nodiscard]] int rank() const noexcept final { return rank_; }
-  [[nodiscard]] int size() const noexcept final { return size_; }
+  [[nodiscard]] int size() const noexcept final { return topology_.ranks(); }
+  [[nodiscard]] Topology topology() const final { return topology_; }
   void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
                 Stream& stream) final;
   [[nodiscard]] Traffic traffic() const noexcept final;
 
  protected:
-  HostTransport(int rank, int size, double deadline_s) : rank_(rank), size_(size), deadline_s_(deadline_s) {}
+  HostTransport(int rank, Topology topology, double deadline_s)
+      : rank_(rank), topology_(std::move(topology)), deadline_s_(deadline_s) {}
   [[nodiscard]] double deadline_s() const noexcept { return deadline_s_; }
 
   /// Runs on the stream's worker: moves all messages (none is empty) and returns when all are done.
@@ -52,7 +54,7 @@ class HostTransport : public Transport {
   void check(int peer, const FlatSpan& data) const;
 
   int rank_;
-  int size_;
+  Topology topology_;
   double deadline_s_;
   std::atomic<std::int64_t> messages_{0};
   std::atomic<std::int64_t> bytes_{0};

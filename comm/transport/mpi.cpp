@@ -138,9 +138,9 @@ std::optional<MPI_Datatype> mpi_datatype(Dtype dtype) {
 
 class MpiTransport final : public HostTransport {
  public:
-  MpiTransport(std::shared_ptr<MpiJob> job, MPI_Comm comm, int id, std::pair<int, int> rank_and_size,
-               double deadline_s, std::int64_t piece_bytes)
-      : HostTransport(rank_and_size.first, rank_and_size.second, deadline_s),
+  MpiTransport(std::shared_ptr<MpiJob> job, MPI_Comm comm, int id, int rank, double deadline_s,
+               std::int64_t piece_bytes)
+      : HostTransport(rank, job->topology, deadline_s),
         job_(std::move(job)),
         comm_(comm),
         id_(id),
@@ -230,13 +230,12 @@ std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiJob> job, MPI_C
   check_mpi(MPI_Comm_idup(comm, &own, &request), "MPI_Comm_idup");
   require(request);
   MPI_Comm_set_errhandler(own, MPI_ERRORS_RETURN);
-  std::pair<int, int> rank_and_size;
-  MPI_Comm_rank(own, &rank_and_size.first);
-  MPI_Comm_size(own, &rank_and_size.second);
+  int rank = 0;
+  MPI_Comm_rank(own, &rank);
   int id = ++job->transports;  // all ranks use rank 0's number
   check_mpi(MPI_Ibcast(&id, 1, MPI_INT, 0, own, &request), "MPI_Ibcast");
   require(request);
-  return std::make_unique<MpiTransport>(std::move(job), own, id, rank_and_size, deadline_s, piece_bytes);
+  return std::make_unique<MpiTransport>(std::move(job), own, id, rank, deadline_s, piece_bytes);
 }
 
 }  // namespace lockstep::comm

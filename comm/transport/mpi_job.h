@@ -85,6 +85,7 @@ class MpiWatch {
 
 /// Shared by the world and its transports.
 struct MpiJob {
+  Topology topology = 1;  ///< of MPI_COMM_WORLD, which all transports span
   MpiWatch watch;
   std::atomic<int> transports{0};   ///< rank 0's count names them
   std::atomic<bool> failed{false};  ///< a transport gave up: MPI cannot be finalised any more

@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "comm/transport/launcher.h"
 #include "comm/transport/mpi_job.h"
@@ -36,7 +37,13 @@ class MpiWorld final : public World {
               "MPI_Comm_split_type");
     MPI_Comm_rank(node, &local_rank_);
     MPI_Comm_size(node, &local_size_);
+    int leader = rank_;  // names the node
+    check_mpi(MPI_Bcast(&leader, 1, MPI_INT, 0, node), "MPI_Bcast");
     MPI_Comm_free(&node);
+    std::vector<int> leaders(static_cast<std::size_t>(size_));
+    check_mpi(MPI_Allgather(&leader, 1, MPI_INT, leaders.data(), 1, MPI_INT, MPI_COMM_WORLD),
+              "MPI_Allgather");
+    job_->topology = Topology(leaders);
   }
   MpiWorld(const MpiWorld&) = delete;
   MpiWorld& operator=(const MpiWorld&) = delete;

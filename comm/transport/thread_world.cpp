@@ -14,11 +14,15 @@ namespace {
 
 class ThreadWorld final : public World {
  public:
-  ThreadWorld(std::shared_ptr<ThreadJob> job, int rank) : job_(std::move(job)), rank_(rank) {}
+  ThreadWorld(std::shared_ptr<ThreadJob> job, int rank) : job_(std::move(job)), rank_(rank) {
+    const std::vector<int> node = job_->topology.ranks_of(job_->topology.node_of(rank));
+    local_rank_ = static_cast<int>(std::find(node.begin(), node.end(), rank) - node.begin());
+    local_size_ = static_cast<int>(node.size());
+  }
   [[nodiscard]] int rank() const noexcept override { return rank_; }
   [[nodiscard]] int size() const noexcept override { return job_->size; }
-  [[nodiscard]] int local_rank() const noexcept override { return rank_; }
-  [[nodiscard]] int local_size() const noexcept override { return job_->size; }
+  [[nodiscard]] int local_rank() const noexcept override { return local_rank_; }
+  [[nodiscard]] int local_size() const noexcept override { return local_size_; }
   [[nodiscard]] std::string host() const override { return this_host(); }
   [[nodiscard]] std::unique_ptr<Transport> transport(double deadline_s) override {
     return make_thread_transport(job_, job_->duplicate(job_->root, rank_), rank_, deadline_s);
@@ -28,6 +32,8 @@ class ThreadWorld final : public World {
  private:
   std::shared_ptr<ThreadJob> job_;
   int rank_;
+  int local_rank_;
+  int local_size_;
 };
 
 std::string text_of(const std::exception_ptr& failure) {
@@ -54,8 +60,9 @@ std::exception_ptr root_cause(const ThreadJob& job, const std::vector<std::excep
 
 }  // namespace
 
-void run_ranks_as_threads(int ranks, const std::function<void(World&)>& body) {
-  const auto job = std::make_shared<ThreadJob>(ranks);
+void run_ranks_as_threads(const Topology& topology, const std::function<void(World&)>& body) {
+  const int ranks = topology.ranks();
+  const auto job = std::make_shared<ThreadJob>(topology);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank) {

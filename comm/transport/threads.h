@@ -46,11 +46,12 @@ struct Channel {
 /// The ranks of one run_ranks_as_threads().
 class ThreadJob {
  public:
-  explicit ThreadJob(int ranks)
-      : size(ranks),
-        root(ranks),
-        wake(static_cast<std::size_t>(ranks)),
-        ended(static_cast<std::size_t>(ranks)) {}
+  explicit ThreadJob(Topology where)
+      : topology(std::move(where)),
+        size(topology.ranks()),
+        root(size),
+        wake(static_cast<std::size_t>(size)),
+        ended(static_cast<std::size_t>(size)) {}
 
   /// The channel that rank `rank`'s next duplicate of `parent` uses; the same object for the same count on
   /// every rank.
@@ -64,6 +65,7 @@ class ThreadJob {
   void end(int rank);
   void wake_all();
 
+  const Topology topology;
   const int size;
   std::mutex mutex;
   Channel root;                               ///< parent of all; carries no messages

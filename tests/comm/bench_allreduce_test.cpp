@@ -52,12 +52,12 @@ TEST(Bench, every_schedule_at_every_size_is_right_in_every_type) {
 /// The ring without its last round.
 class Broken final : public Schedule {
  public:
-  Plan plan(int rank, int ranks, std::int64_t count) const override {
+  Plan plan(int rank, const Topology& ranks, std::int64_t count) const override {
     Plan plan = ring_->plan(rank, ranks, count);
     if (!plan.rounds.empty()) plan.rounds.pop_back();
     return plan;
   }
-  Cost stated_cost(int, int, std::int64_t) const override { return {}; }
+  Cost stated_cost(int, const Topology&, std::int64_t) const override { return {}; }
   std::string_view name() const noexcept override { return "broken"; }
   bool layout_invariant() const noexcept override { return false; }
 

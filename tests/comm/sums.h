@@ -23,6 +23,7 @@ class CountingTransport final : public Transport {
       : inner_(std::move(inner)), rounds_(rounds) {}
   int rank() const noexcept override { return inner_->rank(); }
   int size() const noexcept override { return inner_->size(); }
+  Topology topology() const override { return inner_->topology(); }
   void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
                 Stream& stream) override {
     ++rounds_;
@@ -44,12 +45,14 @@ struct Summer {
   Summer(World& world, const NamedSchedule& chosen)
       : name(chosen.name),
         schedule(chosen.schedule),
+        topology(world.transport(60)->topology()),
         collectives(
             make_collectives(std::make_unique<CountingTransport>(world.transport(60), rounds), schedule)),
         stream(make_stream(Device{})) {}
 
   std::string name;
   std::shared_ptr<const Schedule> schedule;
+  Topology topology;
   std::int64_t rounds = 0;
   std::unique_ptr<Collectives> collectives;
   std::unique_ptr<Stream> stream;  // dies first
@@ -70,7 +73,7 @@ T small_integer(std::size_t i, int rank) {
 /// Sums exactly, with traffic and rounds as stated.
 template <class T>
 void expect_exact_sum(Summer& summer, std::int64_t count) {
-  const int ranks = summer.collectives->size();
+  const int ranks = summer.topology.ranks();
   const int rank = summer.collectives->rank();
   std::vector<T> data(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < data.size(); ++i) data[i] = small_integer<T>(i, rank);
@@ -87,7 +90,7 @@ void expect_exact_sum(Summer& summer, std::int64_t count) {
   const Traffic after = summer.collectives->traffic();
   const Cost counted{summer.rounds - rounds_before, after.messages - before.messages,
                      (after.bytes - before.bytes) / static_cast<std::int64_t>(sizeof(T))};
-  const Cost stated = summer.schedule->stated_cost(rank, ranks, count);
+  const Cost stated = summer.schedule->stated_cost(rank, summer.topology, count);
   ASSERT_EQ(counted, stated) << summer.name << ", " << ranks << " ranks, " << count << " elements: counted "
                              << counted.rounds << " " << counted.messages << " " << counted.elements
                              << ", stated " << stated.rounds << " " << stated.messages << " "
@@ -112,7 +115,7 @@ inline void expect_same_bits(World& world, Summer& summer, std::int64_t count) {
   if (summer.schedule->library()) return;
   std::vector<std::vector<float>> arrays;
   for (int rank = 0; rank < world.size(); ++rank) arrays.push_back(normal_values(rank, count));
-  run_plans(*summer.schedule, arrays);
+  run_plans(*summer.schedule, arrays, summer.topology);
   if (count > 0) {
     ASSERT_EQ(std::memcmp(mine.data(), arrays[0].data(), mine.size() * sizeof(float)), 0) << summer.name;
   }
