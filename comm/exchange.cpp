@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "comm/compress/compression.h"
 #include "core/error.h"
 
 namespace lockstep::comm {
@@ -17,19 +18,21 @@ std::int64_t bytes_of(Range range) { return range.count * static_cast<std::int64
 
 class BucketExchange final : public GradientExchange {
  public:
-  BucketExchange(std::vector<Bucket> buckets, std::int64_t count, int slots, Collectives& collectives,
-                 const ExchangeOptions& options)
-      : buckets_(std::move(buckets)),
-        count_(count),
-        slots_(slots),
+  BucketExchange(const SlotLayout& layout, Collectives& collectives, const ExchangeOptions& options)
+      : buckets_(cut_buckets(layout, options.bucket_bytes, options.first_bucket_bytes)),
+        count_(layout.stored_count()),
+        slots_(static_cast<int>(layout.slots().size())),
         next_(buckets_.size()),
         collectives_(collectives),
-        stream_(make_stream(options.device, {.name = "communication"})) {}
+        stream_(make_stream(options.device, {.name = "communication"})) {
+    if (options.compression.any())
+      compression_ = std::make_unique<Compression>(layout, buckets_, collectives, options);
+  }
 
   std::span<const Bucket> buckets() const noexcept override { return buckets_; }
   Stream& stream() noexcept override { return *stream_; }
 
-  void begin(FlatSpan gradients) override {
+  void begin(FlatSpan gradients, const StepNumbers& numbers) override {
     if (gradients.count != count_ || gradients.dtype != Dtype::f32) {
       throw Error(Fault::internal, "gradients of " + std::to_string(gradients.count) +
                                        " elements for a layout of " + std::to_string(count_) +
@@ -39,6 +42,7 @@ class BucketExchange final : public GradientExchange {
     gradients_ = gradients;
     next_ = 0;
     stream_->host([this] { start_report(); });
+    if (compression_) compression_->begin(numbers, *stream_);
   }
 
   void complete(int slots, const Event& ready) override {
@@ -53,8 +57,25 @@ class BucketExchange final : public GradientExchange {
 
   void finish(Stream& compute) override {
     expect_all_started();
+    if (compression_) compute.host([this] { waited_from_ = Clock::now(); });
     stream_->host([this] { end_report(); });
     compute.wait(stream_->record());
+    if (compression_) compute.host([this] { report_compression(); });
+  }
+
+  FlatSpan nonfinite() const noexcept override { return compression_ ? compression_->nonfinite() : FlatSpan{}; }
+  void settle(const std::int32_t* skip, Stream& compute) override {
+    if (compression_) compression_->settle(skip, compute);
+  }
+  void save(StateWriter& writer) const override {
+    if (compression_) compression_->save(writer);
+  }
+  bool load(const StateReader& reader) override { return !compression_ || compression_->load(reader); }
+  void carry(const StateReader& reader) override {
+    if (compression_) compression_->carry(reader);
+  }
+  bool replaces_momentum() const noexcept override {
+    return compression_ != nullptr && compression_->replaces_momentum();
   }
 
   ExchangeReport report() const override {
@@ -71,7 +92,8 @@ class BucketExchange final : public GradientExchange {
 
   void sum(const Bucket& bucket) {
     stream_->host([this] { bucket_began_ = Clock::now(); });
-    collectives_.sum(gradients_.part(bucket.range.first, bucket.range.count), *stream_, bucket.index);
+    if (!compression_ || !compression_->exchange(bucket, gradients_, *stream_))
+      collectives_.sum(gradients_.part(bucket.range.first, bucket.range.count), *stream_, bucket.index);
     stream_->host([this] {
       running_.communication_s += std::chrono::duration<double>(Clock::now() - bucket_began_).count();
     });
@@ -91,6 +113,13 @@ class BucketExchange final : public GradientExchange {
     last_ = running_;
   }
 
+  /// On the compute stream, once it has waited for the communication stream.
+  void report_compression() {
+    compression_->waited_from(std::chrono::duration<double>(waited_from_.time_since_epoch()).count());
+    const std::lock_guard lock(mutex_);
+    last_.compressed = compression_->reports();
+  }
+
   std::vector<Bucket> buckets_;
   std::int64_t count_;
   int slots_;
@@ -99,7 +128,8 @@ class BucketExchange final : public GradientExchange {
   Collectives& collectives_;
   ExchangeReport running_;
   Traffic before_;
-  Clock::time_point bucket_began_;
+  Clock::time_point bucket_began_, waited_from_;
+  std::unique_ptr<Compression> compression_;
   mutable std::mutex mutex_;
   ExchangeReport last_;
   std::unique_ptr<Stream> stream_;  // dies first: its tasks use what is above
@@ -131,9 +161,7 @@ std::unique_ptr<GradientExchange> make_exchange(const SlotLayout& layout, Collec
   if (options.bucket_bytes < 1 || options.first_bucket_bytes < 1) {
     throw Error(Fault::config, "a gradient bucket of less than one byte", "give positive bucket sizes");
   }
-  return std::make_unique<BucketExchange>(
-      cut_buckets(layout, options.bucket_bytes, options.first_bucket_bytes), layout.stored_count(),
-      static_cast<int>(layout.slots().size()), collectives, options);
+  return std::make_unique<BucketExchange>(layout, collectives, options);
 }
 
 }  // namespace lockstep::comm

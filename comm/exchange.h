@@ -11,7 +11,9 @@
 
 #include "comm/allreduce/schedule.h"
 #include "comm/collectives.h"
+#include "comm/compress/options.h"
 #include "core/parameters.h"
+#include "core/state.h"
 #include "core/stream.h"
 
 namespace lockstep::comm {
@@ -34,20 +36,36 @@ struct ExchangeReport {
   std::int64_t wire_bytes = 0;  ///< sent by this rank
   std::int64_t messages = 0;
   double communication_s = 0;  ///< time the communication stream worked
+  std::vector<BucketReport> compressed;  ///< buckets with something compressed
 };
 
 class GradientExchange {
  public:
   virtual ~GradientExchange() = default;
   [[nodiscard]] virtual std::span<const Bucket> buckets() const noexcept = 0;
-  /// Starts a step over `gradients` (f32, laid out by the layout).
-  virtual void begin(FlatSpan gradients) = 0;
+  /// Starts a step over `gradients` (f32, laid out by the layout). Compression needs the step's numbers.
+  virtual void begin(FlatSpan gradients, const StepNumbers& numbers = {}) = 0;
   /// Slots [0, slots) of the array are complete once `ready` is. Starts every bucket that became whole. Calls
   /// come with growing counts. Enqueues.
   virtual void complete(int slots, const Event& ready) = 0;
-  /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks. All slots must have been
-  /// completed.
+  /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks (approximate ones where they
+  /// were compressed). All slots must have been completed.
   virtual void finish(Stream& compute) = 0;
+  /// One i64 on the device: gradients of this step on this rank that were not finite and so were not sent. Read
+  /// it on stream(). Zero, or no element, where nothing is compressed.
+  [[nodiscard]] virtual FlatSpan nonfinite() const noexcept = 0;
+  /// Enqueues on `compute`, behind finish(): what compression remembers takes the step in when *skip is 0, and
+  /// forgets it otherwise. Must come before the next step's first complete().
+  virtual void settle(const std::int32_t* skip, Stream& compute) = 0;
+  /// What compression remembers, different on every rank. Blocking; no stream may be using the exchange.
+  virtual void save(StateWriter& writer) const = 0;
+  /// False when it was saved by another number of ranks, other buckets or other compressors: carry() it.
+  [[nodiscard]] virtual bool load(const StateReader& reader) = 0;
+  /// Adds what one rank of another run remembered: after all of its ranks, in order, every rank holds their mean
+  /// residual.
+  virtual void carry(const StateReader& reader) = 0;
+  /// True when some compressor carries the momentum: the optimizer must have none.
+  [[nodiscard]] virtual bool replaces_momentum() const noexcept = 0;
   /// The stream communication runs on.
   [[nodiscard]] virtual Stream& stream() noexcept = 0;
   /// Of the last step whose finish() the communication stream has passed. Any thread.
@@ -58,6 +76,7 @@ struct ExchangeOptions {
   std::int64_t bucket_bytes = 25 << 20;
   std::int64_t first_bucket_bytes = 1 << 20;
   Device device = {};  ///< where the gradients live: the communication stream's device
+  CompressionOptions compression;
 };
 
 /// Collective. `collectives` must outlive it and be used by nobody else (another user takes a duplicate()).

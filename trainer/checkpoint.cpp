@@ -220,6 +220,8 @@ std::optional<Checkpoint> load_latest_checkpoint(const std::string& run_director
     checkpoint.step = manifest.at("step").get<std::int64_t>();
     checkpoint.fingerprint = manifest.at("fingerprint").get<std::string>();
     checkpoint.shared = read_state_file((place / "shared.h5").string());
+    for (int rank = 0; rank < manifest.at("ranks").get<int>(); ++rank)
+      checkpoint.rank_files.push_back((place / rank_file(rank)).string());
     if (manifest.at("ranks").get<int>() == control.size()) {
       checkpoint.mine = read_state_file((place / rank_file(control.rank())).string());
     } else {

@@ -19,6 +19,7 @@ struct Checkpoint {
   std::string fingerprint;  ///< of the config that a resumed run must repeat
   StateMap shared;
   StateMap mine;
+  std::vector<std::string> rank_files;  ///< of a loaded one: every rank's own state, in rank order
 };
 
 struct KeepRule {

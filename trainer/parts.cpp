@@ -72,6 +72,18 @@ ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bo
   return options;
 }
 
+comm::CompressionOptions compression_options(const Config& config) {
+  const Options compress = config.section("compress");
+  comm::CompressionOptions options;
+  options.name = config.part_name("compress");
+  options.settings = [config](std::string_view name) { return config.part("compress", name); };
+  options.rules = compress.texts("rules");
+  options.min_elements = compress.integer("min_elements");
+  options.sample_every = compress.integer("sample_every");
+  options.seed = seed_of(config);
+  return options;
+}
+
 StepOptions step_options(const Config& config, const BatchPlan& plan) {
   const Options train = config.section("train");
   const Options exchange = config.section("exchange");
@@ -85,6 +97,7 @@ StepOptions step_options(const Config& config, const BatchPlan& plan) {
   options.exchange.bucket_bytes = static_cast<std::int64_t>(exchange.real("bucket_mib") * kBytesPerMib);
   options.exchange.first_bucket_bytes =
       static_cast<std::int64_t>(exchange.real("first_bucket_mib") * kBytesPerMib);
+  options.exchange.compression = compression_options(config);
   return options;
 }
 
@@ -114,6 +127,12 @@ void check_reproducible(const Config& config) {
         Fault::config,
         "reproducible mode cannot use allreduce.name '" + schedule + "': its bits depend on ranks or buckets",
         "use allreduce.name halving_doubling or recursive_doubling");
+  }
+  if (compression_options(config).any()) {
+    throw Error(Fault::config,
+                "reproducible mode cannot use compress.name '" + config.part_name("compress") +
+                    "': what is lost depends on ranks and buckets",
+                "set compress.name to none and leave compress.rules empty");
   }
   if (config.part("device").integer("threads") != 1) {
     throw Error(Fault::config,

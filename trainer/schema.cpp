@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "comm/allreduce/schedule.h"
+#include "comm/compress/compressor.h"
 #include "data/loader.h"
 #include "models/model.h"
 #include "trainer/metric/metric.h"
@@ -61,6 +62,14 @@ constexpr Setting kExchange[] = {
      "(0,inf)"},
     {"overlap", SettingType::boolean, "true", "send buckets while backward still runs"},
 };
+constexpr Setting kCompress[] = {
+    {"rules", SettingType::texts, "[]",
+     "\"pattern=name\": slots that match (* and ? as in file names) go by that compressor; the first counts"},
+    {"min_elements", SettingType::integer, "1024",
+     "smaller slots, and all of one dimension, are summed exactly", "[0,inf)"},
+    {"sample_every", SettingType::integer, "20",
+     "steps between comparisons of what was sent with the true sum; 0: never", "[0,inf)"},
+};
 constexpr Setting kDeviceSettings[] = {
     {"threads", SettingType::integer, "1", "library threads of a rank's compute stream", "[1,inf)"},
 };
@@ -100,6 +109,7 @@ Schema config_schema() {
                      {"checkpoint", kCheckpoint},
                      {"init", kInit},
                      {"exchange", kExchange},
+                     {"compress", kCompress},
                      {"rate", rate_settings()}};
   schema.kinds = {models::models().schema(""),
                   models::losses().schema("softmax_cross_entropy"),
@@ -107,6 +117,7 @@ Schema config_schema() {
                   rate_shapes().schema("constant"),
                   metrics().schema("auto"),
                   comm::schedules().schema(comm::default_schedule()),
+                  comm::compressors().schema("none"),
                   device_kind()};
   return schema;
 }

@@ -104,6 +104,7 @@ void StepEngine::close_record(const std::shared_ptr<Record>& record) {
     result.stop = *asked > 0;
     result.exposed_comm_s = compute_.waited_s() - record->waited_before;
     result.wire_bytes = collectives_.traffic().bytes - record->bytes_before;
+    result.compressed = exchange_->report().compressed;
     record->finished = true;
   });
   flights_.push_back({record, compute_.record()});
@@ -111,10 +112,12 @@ void StepEngine::close_record(const std::shared_ptr<Record>& record) {
 
 void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop) {
   const auto record = open_record(step, rate);
-  exchange_->begin(replica_.store().gradients());
+  exchange_->begin(replica_.store().gradients(),
+                   {.step = step, .rate = rate, .scale = 1.0f / static_cast<float>(options_.global_microbatches)});
   for (std::int64_t j = 0; j < options_.microbatches; ++j) microbatch(j, loader, stop);
   exchange_statistics();
   finish_norm();
+  exchange_->settle(&static_cast<StepScalars*>(scalars_.span.data)->skip, compute_);
   optimizer_.step(replica_.store().values(), replica_.store().gradients(),
                   static_cast<StepScalars*>(scalars_.span.data), compute_);
   update_state();
@@ -174,9 +177,20 @@ void StepEngine::gradients_ready(int microbatch, int complete) {
 void StepEngine::exchange_statistics() {
   Stream& stream = exchange_->stream();
   stream.wait(compute_.record());
+  poison_loss(stream);
   collectives_.sum(statistics_.span, stream);
   exchange_->finish(compute_);
   compute_.wait(stream.record());
+}
+
+/// A gradient that is not finite is never compressed: the loss tells all ranks instead.
+void StepEngine::poison_loss(Stream& stream) {
+  const FlatSpan nonfinite = exchange_->nonfinite();
+  if (nonfinite.count == 0) return;
+  float* loss = static_cast<float*>(statistics_.span.data) + statistics_.span.count - kTail + kLoss;
+  stream.host([loss, nonfinite] {
+    if (*static_cast<const std::int64_t*>(nonfinite.data) != 0) *loss = std::numeric_limits<float>::quiet_NaN();
+  });
 }
 
 void StepEngine::finish_norm() {
@@ -263,6 +277,11 @@ void StepEngine::load(const StateReader& reader) {
   if (options_.ema > 0) load_slots(reader.scope("average"), replica_.store().layout(), average_.span);
   replica_.refresh_working(replica_.store().values(), compute_);
   compute_.synchronize();
+}
+
+void StepEngine::save_own(StateWriter& writer) const {
+  StateWriter compression = writer.scope("compression");
+  exchange_->save(compression);
 }
 
 std::span<const comm::Bucket> StepEngine::buckets() const noexcept { return exchange_->buckets(); }

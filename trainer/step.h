@@ -42,6 +42,7 @@ struct StepResult {
   bool stop = false;  ///< some rank was asked to stop before this step: all ranks see it in the same step
   std::int64_t wire_bytes = 0;  ///< sent by this rank
   double exposed_comm_s = 0;    ///< the compute stream's wait for communication
+  std::vector<comm::BucketReport> compressed;  ///< buckets with something compressed
 };
 
 class StepEngine {
@@ -65,6 +66,9 @@ class StepEngine {
   [[nodiscard]] FlatSpan evaluation_values() const noexcept;
   void save(StateWriter& writer) const;
   void load(const StateReader& reader);
+  /// What differs per rank: what compression remembers.
+  void save_own(StateWriter& writer) const;
+  [[nodiscard]] comm::GradientExchange& exchange() noexcept { return *exchange_; }
   [[nodiscard]] std::span<const comm::Bucket> buckets() const noexcept;
 
  private:
@@ -80,6 +84,7 @@ class StepEngine {
   /// Called during backward when the gradients of slots [0, complete) are final.
   void gradients_ready(int microbatch, int complete);
   void exchange_statistics();
+  void poison_loss(Stream& stream);
   void finish_norm();
   void update_state();
   void update_average();

@@ -1,0 +1,48 @@
+// A codec turns f32 values into a payload of a size fixed by their count, and back. It works in blocks that
+// know nothing of each other, so an array may be cut at multiples of grain(). Calls enqueue; spans live on
+// the stream's device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/flat_span.h"
+#include "core/stream.h"
+
+namespace lockstep::comm {
+
+class Codec {
+ public:
+  virtual ~Codec() = default;
+  [[nodiscard]] virtual std::int64_t grain() const noexcept = 0;
+  /// Bytes on the wire for `count` values.
+  [[nodiscard]] virtual std::int64_t payload(std::int64_t count) const noexcept = 0;
+  /// wire (u8) = the payload of `values`; and, unless it is empty, residual = values - decoded. `residual`
+  /// may be `values`. `key` names the random numbers of this call, when the codec rounds at random.
+  virtual void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
+                      Stream& stream) const = 0;
+  enum class Into { replace, add };
+  /// out = decoded, or out += decoded.
+  virtual void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const = 0;
+};
+
+enum class CodecKind { bf16, fp16, int8, int4, sign, natural };
+enum class Rounding { nearest, stochastic };
+/// What a block's largest code stands for: its largest magnitude, or its length (QSGD).
+enum class BlockScale { largest, length };
+
+struct CodecSpec {
+  CodecKind kind = CodecKind::bf16;
+  Rounding rounding = Rounding::nearest;
+  BlockScale scale = BlockScale::largest;
+  bool rotate = false;  ///< randomised Hadamard transform of each block before rounding
+};
+
+/// A codec that works on `device`. Throws Fault::device when this build has none.
+[[nodiscard]] std::unique_ptr<Codec> make_codec(const CodecSpec& spec, Device device);
+
+/// The host's; in cpu/.
+[[nodiscard]] std::unique_ptr<Codec> make_cpu_codec(const CodecSpec& spec);
+
+}  // namespace lockstep::comm

@@ -1,0 +1,62 @@
+// Compression of a whole exchange: which slots are sent by which compressor, bucket by bucket. Slots of one
+// dimension or few elements are summed exactly, and so are slots that a rule names so.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/compress/compressor.h"
+#include "comm/compress/options.h"
+#include "comm/exchange.h"
+#include "core/parameters.h"
+
+namespace lockstep::comm {
+
+class Compression {
+ public:
+  /// `collectives` must outlive it.
+  Compression(const SlotLayout& layout, std::span<const Bucket> buckets, Collectives& collectives,
+              const ExchangeOptions& options);
+
+  /// Enqueues the start of a step.
+  void begin(const StepNumbers& numbers, Stream& stream);
+  /// Collective, enqueues: the bucket of `gradients` becomes a sum over ranks. False: the bucket has nothing to
+  /// compress, and nothing was enqueued.
+  bool exchange(const Bucket& bucket, FlatSpan gradients, Stream& stream);
+  /// Enqueues: keeps what the step did to the state when *skip (i32) is 0.
+  void settle(const std::int32_t* skip, Stream& stream);
+  /// One i64 on the device: elements of this step that were not finite on this rank.
+  [[nodiscard]] FlatSpan nonfinite() const noexcept { return nonfinite_.span; }
+  /// Reports of the buckets of this step so far; read in stream order.
+  [[nodiscard]] std::vector<BucketReport> reports() const;
+  /// Tells, in stream order, when the compute stream began to wait and which buckets made it.
+  void waited_from(double began_s);
+  [[nodiscard]] bool replaces_momentum() const noexcept;
+
+  void save(StateWriter& writer) const;
+  /// False when the state was written by another number of ranks or other groups: then nothing was loaded.
+  [[nodiscard]] bool load(const StateReader& reader);
+  /// Adds what one rank of another run kept (see Compressor::carry); call for each of its ranks in order.
+  void carry(const StateReader& reader);
+
+ private:
+  struct Entry;
+  void add_group(Entry& entry, const Bucket& bucket, const std::string& name,
+                 const std::vector<const Slot*>& slots, Device device);
+  void sum_exact(Entry& entry, int bucket, FlatSpan gradients, Stream& stream);
+  void take_sample(Entry& entry, FlatSpan gradients, Stream& stream);
+  void judge_sample(Entry& entry, FlatSpan gradients, Stream& stream);
+  [[nodiscard]] static double residual_norm(const Entry& entry);
+  [[nodiscard]] std::string signature() const;
+
+  SlotLayout layout_;
+  Collectives& collectives_;
+  CompressionOptions options_;
+  StepNumbers numbers_;
+  Remembered::Verdict verdict_;
+  FlatArray nonfinite_, scratch_;
+  std::vector<std::shared_ptr<Entry>> entries_;  ///< by bucket
+};
+
+}  // namespace lockstep::comm

@@ -1,0 +1,121 @@
+// Codecs without blocks: bfloat16, IEEE half, and powers of two in 8 bits (sign, and 7 bits of exponent from
+// 2^-95 to 2^31; rounded up or down at random so that the mean is right: the mantissa is the probability).
+#include <algorithm>
+
+#include "comm/compress/cpu/casts.h"
+#include "comm/compress/cpu/inline.h"
+#include "core/cpu_dispatch.h"
+#include "core/vector/cpu/dtypes.h"
+
+namespace lockstep::comm {
+namespace {
+
+constexpr std::int64_t kGrain = 64;  // chunks start at whole cache lines
+constexpr std::uint32_t kLowestExponent = 127 - 95;  // code 1
+constexpr std::uint32_t kHighestCode = 127;
+
+template <class Half>
+LOCKSTEP_INLINE void encode_half(const float* x, std::int64_t count, Half* codes, float* residual) {
+  if (residual == nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) codes[i] = vector::rounded<Half>(x[i]);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Half code = vector::rounded<Half>(x[i]);
+    codes[i] = code;
+    residual[i] = x[i] - vector::widened(code);
+  }
+}
+template <class Half>
+LOCKSTEP_INLINE void decode_half(const Half* codes, std::int64_t count, float* out, bool add) {
+  if (add) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] += vector::widened(codes[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = vector::widened(codes[i]);
+  }
+}
+
+/// 0: zero; else exponent - kLowestExponent + 1, sign in bit 7.
+LOCKSTEP_INLINE std::uint32_t power_code(float x, std::uint32_t random) {
+  const std::uint32_t exponent = (magnitude_bits(x) + (random & 0x7fffffu)) >> 23;
+  const std::uint32_t above = std::max(exponent, kLowestExponent - 1) - (kLowestExponent - 1);
+  return std::min(above, kHighestCode) | (std::bit_cast<std::uint32_t>(x) >> 31) << 7;
+}
+LOCKSTEP_INLINE float power_value(std::uint32_t code) {
+  const std::uint32_t above = code & 127u;
+  const std::uint32_t present = 0u - static_cast<std::uint32_t>(above != 0);
+  return std::bit_cast<float>((((above + kLowestExponent - 1) << 23) & present) | (code & 128u) << 24);
+}
+
+LOCKSTEP_HOT_LOOP void encode_bf16(const float* x, std::int64_t count, void* codes, float* residual,
+                                   std::uint32_t /*key*/) {
+  encode_half(x, count, static_cast<Bf16*>(codes), residual);
+}
+LOCKSTEP_HOT_LOOP void decode_bf16(const void* codes, std::int64_t count, float* out, bool add) {
+  decode_half(static_cast<const Bf16*>(codes), count, out, add);
+}
+LOCKSTEP_HOT_LOOP void encode_fp16(const float* x, std::int64_t count, void* codes, float* residual,
+                                   std::uint32_t /*key*/) {
+  encode_half(x, count, static_cast<F16*>(codes), residual);
+}
+LOCKSTEP_HOT_LOOP void decode_fp16(const void* codes, std::int64_t count, float* out, bool add) {
+  decode_half(static_cast<const F16*>(codes), count, out, add);
+}
+
+LOCKSTEP_HOT_LOOP void encode_power(const float* x, std::int64_t count, void* codes, float* residual,
+                                    std::uint32_t key) {
+  auto* bytes = static_cast<std::uint8_t*>(codes);
+  if (residual == nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      bytes[i] = static_cast<std::uint8_t>(power_code(x[i], random_bits(key, static_cast<std::uint32_t>(i))));
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t code = power_code(x[i], random_bits(key, static_cast<std::uint32_t>(i)));
+    bytes[i] = static_cast<std::uint8_t>(code);
+    residual[i] = x[i] - power_value(code);
+  }
+}
+LOCKSTEP_HOT_LOOP void decode_power(const void* codes, std::int64_t count, float* out, bool add) {
+  const auto* bytes = static_cast<const std::uint8_t*>(codes);
+  if (add) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] += power_value(bytes[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = power_value(bytes[i]);
+  }
+}
+
+class ElementCodec final : public Codec {
+ public:
+  explicit ElementCodec(const ElementLoops& loops) : loops_(loops) {}
+  std::int64_t grain() const noexcept override { return kGrain; }
+  std::int64_t payload(std::int64_t count) const noexcept override { return count * loops_.bytes; }
+  void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
+              Stream& stream) const override {
+    stream.host([encode = loops_.encode, values, wire, residual, key] {
+      encode(values.as<float>().data(), values.count, wire.data,
+             residual.count > 0 ? residual.as<float>().data() : nullptr, key);
+    });
+  }
+  void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {
+    stream.host([decode = loops_.decode, wire, out, add = into == Into::add] {
+      decode(wire.data, out.count, out.as<float>().data(), add);
+    });
+  }
+
+ private:
+  ElementLoops loops_;
+};
+
+}  // namespace
+
+const ElementLoops bf16_loops{2, encode_bf16, decode_bf16};
+const ElementLoops fp16_loops{2, encode_fp16, decode_fp16};
+const ElementLoops power_loops{1, encode_power, decode_power};
+
+std::unique_ptr<Codec> make_element_codec(const ElementLoops& loops) {
+  return std::make_unique<ElementCodec>(loops);
+}
+
+}  // namespace lockstep::comm

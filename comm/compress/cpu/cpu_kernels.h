@@ -1,0 +1,28 @@
+// The host's kernels for compressors; see comm/compress/kernels.h for what each does.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "comm/compress/kernels.h"
+
+namespace lockstep::comm {
+
+void cpu_settle(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream);
+void cpu_add_residual(FlatSpan gradient, FlatSpan residual, FlatSpan values, float factor, FlatSpan verdict,
+                      FlatSpan bad, Stream& stream);
+void cpu_scaled(FlatSpan from, FlatSpan to, float factor, FlatSpan bad, Stream& stream);
+void cpu_clear_if(FlatSpan x, FlatSpan flag, Stream& stream);
+void cpu_select(FlatSpan values, std::shared_ptr<const std::vector<Selection>> runs, FlatSpan indices,
+                Stream& stream);
+void cpu_pick(FlatSpan values, FlatSpan indices, FlatSpan picked, Stream& stream);
+void cpu_clear_at(FlatSpan values, FlatSpan indices, Stream& stream);
+void cpu_add_at(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream);
+void cpu_times_right(FlatSpan values, Matrix matrix, FlatSpan q, FlatSpan p, int rank, Stream& stream);
+void cpu_times_left(FlatSpan values, Matrix matrix, FlatSpan p, FlatSpan q, int rank, Stream& stream);
+void cpu_orthonormalise(FlatSpan p, std::int64_t rows, int rank, Stream& stream);
+void cpu_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values, Matrix matrix,
+                     Stream& stream);
+void cpu_revive(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream);
+
+}  // namespace lockstep::comm

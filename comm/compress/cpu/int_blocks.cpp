@@ -1,0 +1,151 @@
+// Integers of 8 or 4 bits in blocks of 256 with one scale: code = x / scale, rounded to nearest or at random.
+// The scale (upper half of a float, rounded up) has 8 significant bits, so code * scale is exact and so is
+// every residual of moderate integers.
+#include <algorithm>
+#include <cmath>
+
+#include "comm/compress/cpu/block_codec.h"
+#include "comm/compress/cpu/hadamard.h"
+#include "core/cpu_dispatch.h"
+
+namespace lockstep::comm {
+namespace {
+
+constexpr int kBlock = 256;
+constexpr float kSmallest = 1e-35f;      // below it 1 / scale would overflow: such blocks are zero
+constexpr float kRound = 12582912.0f;    // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+constexpr std::int32_t kRoundBits = 0x4b400000;
+
+LOCKSTEP_INLINE float largest(const float* x) {
+  std::uint32_t most = 0;
+  for (int i = 0; i < kBlock; ++i) most = std::max(most, magnitude_bits(x[i]));
+  return std::bit_cast<float>(most);
+}
+
+LOCKSTEP_INLINE float length(const float* x) {
+  float lanes[16] = {};
+  for (int row = 0; row < kBlock; row += 16) {
+    for (int lane = 0; lane < 16; ++lane) lanes[lane] += x[row + lane] * x[row + lane];
+  }
+  return std::sqrt(added_lanes(lanes));
+}
+
+LOCKSTEP_INLINE void round_nearest(const float* x, float inverse, std::int8_t* q) {
+  for (int i = 0; i < kBlock; ++i) {
+    q[i] = static_cast<std::int8_t>(std::bit_cast<std::int32_t>(x[i] * inverse + kRound) - kRoundBits);
+  }
+}
+
+/// floor(x / scale + u): positive before it is cut off to an integer, so cutting is flooring.
+LOCKSTEP_INLINE void round_at_random(const float* x, float inverse, std::int32_t levels, std::int8_t* q,
+                                     std::uint32_t key, std::uint32_t element) {
+  for (int i = 0; i < kBlock; ++i) {
+    const float shifted = x[i] * inverse + random_unit(key, element + static_cast<std::uint32_t>(i)) + 256.0f;
+    const std::int32_t code = static_cast<std::int32_t>(shifted) - 256;
+    q[i] = static_cast<std::int8_t>(std::min(levels, std::max(-levels, code)));
+  }
+}
+
+/// Two codes in a byte: i in the lower half, i + 128 in the upper, each + 8.
+LOCKSTEP_INLINE void pack_nibbles(const std::int8_t* q, std::uint8_t* codes) {
+  for (int i = 0; i < kBlock / 2; ++i) {
+    codes[i] = static_cast<std::uint8_t>((q[i] + 8) | ((q[i + kBlock / 2] + 8) << 4));
+  }
+}
+LOCKSTEP_INLINE void unpack_nibbles(const std::uint8_t* codes, std::int8_t* q) {
+  for (int i = 0; i < kBlock / 2; ++i) {
+    q[i] = static_cast<std::int8_t>((codes[i] & 15) - 8);
+    q[i + kBlock / 2] = static_cast<std::int8_t>((codes[i] >> 4) - 8);
+  }
+}
+
+/// One block's values from its codes.
+LOCKSTEP_INLINE void dequantise(const std::int8_t* q, float scale, bool rotated, float* out) {
+  if (!rotated) {
+    for (int i = 0; i < kBlock; ++i) out[i] = static_cast<float>(q[i]) * scale;
+    return;
+  }
+  float work[kBlock];
+  for (int i = 0; i < kBlock; ++i) work[i] = static_cast<float>(q[i]) * scale;
+  rotate_back(work, out);
+}
+
+LOCKSTEP_INLINE void encode_block(const float* x, std::uint16_t* scale_bits, std::uint8_t* codes,
+                                  float* residual, const BlockFormat& format, int bits, std::uint32_t key,
+                                  std::uint32_t element) {
+  alignas(64) float work[kBlock];
+  alignas(64) float rotated[kBlock];
+  alignas(64) std::int8_t q[kBlock];
+  if (format.rotate) rotate(x, work, rotated);
+  const float* v = format.rotate ? rotated : x;
+  const std::int32_t levels = bits == 8 ? 127 : 7;
+  const float scale = (format.length ? length(v) : largest(v)) / static_cast<float>(levels);
+  *scale_bits = scale < kSmallest ? std::uint16_t{0} : scale_above(scale);
+  const float step = scale_value(*scale_bits);
+  const float inverse = step > 0 ? 1.0f / step : 0.0f;
+  if (format.stochastic) {
+    round_at_random(v, inverse, levels, q, key, element);
+  } else {
+    round_nearest(v, inverse, q);
+  }
+  if (bits == 4) {
+    pack_nibbles(q, codes);
+  } else {
+    std::copy_n(q, kBlock, reinterpret_cast<std::int8_t*>(codes));
+  }
+  if (residual == nullptr) return;
+  dequantise(q, step, format.rotate, work);
+  for (int i = 0; i < kBlock; ++i) residual[i] = x[i] - work[i];
+}
+
+LOCKSTEP_HOT_LOOP void encode_int8(const float* x, std::int64_t blocks, std::uint16_t* scales,
+                                   std::uint8_t* codes, float* residual, const BlockFormat& format,
+                                   std::uint32_t key, std::uint32_t element) {
+  for (std::int64_t b = 0; b < blocks; ++b, element += kBlock) {
+    encode_block(x + b * kBlock, scales + b, codes + b * kBlock,
+                 residual != nullptr ? residual + b * kBlock : nullptr, format, 8, key, element);
+  }
+}
+LOCKSTEP_HOT_LOOP void encode_int4(const float* x, std::int64_t blocks, std::uint16_t* scales,
+                                   std::uint8_t* codes, float* residual, const BlockFormat& format,
+                                   std::uint32_t key, std::uint32_t element) {
+  for (std::int64_t b = 0; b < blocks; ++b, element += kBlock) {
+    encode_block(x + b * kBlock, scales + b, codes + b * kBlock / 2,
+                 residual != nullptr ? residual + b * kBlock : nullptr, format, 4, key, element);
+  }
+}
+
+LOCKSTEP_INLINE void decode_block(const std::int8_t* q, float scale, float* out, bool add, bool rotated) {
+  if (!add) {
+    dequantise(q, scale, rotated, out);
+  } else if (!rotated) {
+    for (int i = 0; i < kBlock; ++i) out[i] += static_cast<float>(q[i]) * scale;
+  } else {
+    alignas(64) float values[kBlock];
+    dequantise(q, scale, true, values);
+    for (int i = 0; i < kBlock; ++i) out[i] += values[i];
+  }
+}
+
+LOCKSTEP_HOT_LOOP void decode_int8(const std::uint16_t* scales, const std::uint8_t* codes,
+                                   std::int64_t blocks, float* out, bool add, const BlockFormat& format) {
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    decode_block(reinterpret_cast<const std::int8_t*>(codes) + b * kBlock, scale_value(scales[b]),
+                 out + b * kBlock, add, format.rotate);
+  }
+}
+LOCKSTEP_HOT_LOOP void decode_int4(const std::uint16_t* scales, const std::uint8_t* codes,
+                                   std::int64_t blocks, float* out, bool add, const BlockFormat& format) {
+  alignas(64) std::int8_t q[kBlock];
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    unpack_nibbles(codes + b * kBlock / 2, q);
+    decode_block(q, scale_value(scales[b]), out + b * kBlock, add, format.rotate);
+  }
+}
+
+}  // namespace
+
+const BlockLoops int8_loops{kBlock, kBlock, encode_int8, decode_int8};
+const BlockLoops int4_loops{kBlock, kBlock / 2, encode_int4, decode_int4};
+
+}  // namespace lockstep::comm

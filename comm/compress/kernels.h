@@ -1,0 +1,71 @@
+// What a device offers to compressors besides codecs: loops over packed arrays. All enqueue on the stream and
+// work on spans of its device. A new device is a folder that fills in a Kernels and makes codecs, and one row
+// in devices.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "comm/compress/codec.h"
+#include "core/flat_span.h"
+#include "core/stream.h"
+
+namespace lockstep::comm {
+
+/// The most elements a selection keeps of each run, and where the run lies in the packed array.
+struct Selection {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t keep = 0;
+};
+
+/// A row-major matrix [rows, columns] inside an array, from element `first`.
+struct Matrix {
+  std::int64_t first = 0;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+};
+
+struct Kernels {
+  /// Keeps or gives back: *verdict != 0 ? settled = current : current = settled.
+  void (*settle)(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream);
+  /// values = factor * gradient + (*verdict != 0 ? values : residual); residual takes the latter. Adds the
+  /// number of values that are not finite to *nonfinite. Factor 0 reads no gradient.
+  void (*add_residual)(FlatSpan gradient, FlatSpan residual, FlatSpan values, float factor, FlatSpan verdict,
+                       FlatSpan nonfinite, Stream& stream);
+  /// to = factor * from; counts as above when nonfinite.count is 1.
+  void (*scaled)(FlatSpan from, FlatSpan to, float factor, FlatSpan nonfinite, Stream& stream);
+  /// x = 0 when *flag (i64) is not 0.
+  void (*clear_if)(FlatSpan x, FlatSpan flag, Stream& stream);
+
+  /// Indices (u32 as i32, ascending within a run) of the `keep` elements of largest magnitude of each run;
+  /// equal magnitudes: the lower index.
+  void (*select)(FlatSpan values, std::shared_ptr<const std::vector<Selection>> runs, FlatSpan indices,
+                 Stream& stream);
+  /// picked[j] = values[indices[j]].
+  void (*pick)(FlatSpan values, FlatSpan indices, FlatSpan picked, Stream& stream);
+  /// values[indices[j]] = 0.
+  void (*clear_at)(FlatSpan values, FlatSpan indices, Stream& stream);
+  /// values[indices[j]] += factor * picked[j].
+  void (*add_at)(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream);
+
+  /// P = M Q for each matrix: Q and P hold `rank` columns, each contiguous.
+  void (*times_right)(FlatSpan values, Matrix matrix, FlatSpan q, FlatSpan p, int rank, Stream& stream);
+  /// Q = M^T P.
+  void (*times_left)(FlatSpan values, Matrix matrix, FlatSpan p, FlatSpan q, int rank, Stream& stream);
+  /// Makes the columns of P [rows, rank] orthonormal; a column that vanishes becomes zero.
+  void (*orthonormalise)(FlatSpan p, std::int64_t rows, int rank, Stream& stream);
+  /// values = keep * values + factor * P Q^T.
+  void (*add_product)(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values, Matrix matrix,
+                      Stream& stream);
+  /// Columns of Q [rows, rank] that are zero become random again: else they would stay zero for ever.
+  void (*revive)(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream);
+};
+
+/// The kernels of `device`. Throws Fault::device when this build has none.
+[[nodiscard]] const Kernels& compress_kernels(Device device);
+
+extern const Kernels cpu_compress_kernels;
+
+}  // namespace lockstep::comm

@@ -1,0 +1,58 @@
+// What an exchange is told about compression, and what it tells about it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/options.h"
+
+namespace lockstep::comm {
+
+/// The numbers of a step that compression needs; the same on every rank.
+struct StepNumbers {
+  std::int64_t step = 0;
+  float rate = 1;   ///< learning rate
+  float scale = 1;  ///< multiplies the sum over ranks to give the mean gradient
+};
+
+struct CompressionOptions {
+  std::string name = "none";
+  /// The settings of a row of the table; empty: its defaults.
+  std::function<Options(std::string_view)> settings;
+  /// "pattern=name": slots whose name matches (with * and ?) are sent by that compressor; the first rule that
+  /// matches counts.
+  std::vector<std::string> rules;
+  std::int64_t min_elements = 1024;  ///< smaller slots are summed exactly
+  std::uint64_t seed = 0;
+  float momentum = 0;            ///< the optimizer's, for compressors that replace it
+  std::int64_t exact_steps = 0;  ///< first steps that the optimizer wants exact
+  std::int64_t sample_every = 0; ///< steps between comparisons with the true sum; 0: never
+
+  [[nodiscard]] bool any() const noexcept { return name != "none" || !rules.empty(); }
+};
+
+/// Seconds of an exchange by what they were spent on.
+struct PhaseTimes {
+  double encode_s = 0;
+  double wire_s = 0;
+  double decode_s = 0;
+};
+
+/// What one bucket's exchange did in a step.
+struct BucketReport {
+  int bucket = 0;
+  std::string compressor;        ///< of its largest group; "none": all exact
+  std::int64_t dense_bytes = 0;  ///< of the bucket as f32
+  std::int64_t wire_bytes = 0;   ///< sent by this rank
+  PhaseTimes times;
+  double exposed_s = 0;  ///< time the compute stream waited for it
+  bool sampled = false;  ///< whether the three below hold
+  double relative_error = 0;  ///< of sampled elements against their true sum
+  double cosine = 0;
+  double residual_norm = 0;  ///< of this rank
+};
+
+}  // namespace lockstep::comm

@@ -1,0 +1,56 @@
+#include "comm/compress/rules.h"
+
+#include <algorithm>
+
+#include "comm/compress/compressor.h"
+#include "core/error.h"
+
+namespace lockstep::comm {
+
+bool matches(std::string_view pattern, std::string_view name) {
+  if (pattern.empty()) return name.empty();
+  if (pattern.front() == '*') {
+    for (std::size_t taken = 0; taken <= name.size(); ++taken) {
+      if (matches(pattern.substr(1), name.substr(taken))) return true;
+    }
+    return false;
+  }
+  if (name.empty() || (pattern.front() != '?' && pattern.front() != name.front())) return false;
+  return matches(pattern.substr(1), name.substr(1));
+}
+
+SlotRules::SlotRules(const CompressionOptions& options)
+    : fallback_(options.name), min_elements_(options.min_elements) {
+  for (const std::string& rule : options.rules) {
+    const std::size_t equal = rule.rfind('=');
+    if (equal == std::string::npos || equal == 0) {
+      throw Error(Fault::config, "compression rule '" + rule + "' is not a pattern and a compressor",
+                  "write for instance \"head.*=none\"");
+    }
+    const std::string name = rule.substr(equal + 1);
+    static_cast<void>(compressors().row(name));
+    rules_.emplace_back(rule.substr(0, equal), name);
+  }
+}
+
+std::string SlotRules::choose(const Slot& slot) const {
+  if (slot.shape.rank() < 2 || slot.shape.count() < min_elements_) return "none";
+  for (const auto& [pattern, name] : rules_) {
+    if (matches(pattern, slot.name)) return name;
+  }
+  return fallback_;
+}
+
+std::vector<std::pair<std::string, std::vector<const Slot*>>> SlotRules::deal(
+    std::span<const Slot> slots) const {
+  std::vector<std::pair<std::string, std::vector<const Slot*>>> dealt;
+  for (const Slot& slot : slots) {
+    const std::string name = choose(slot);
+    auto found = std::find_if(dealt.begin(), dealt.end(), [&](const auto& each) { return each.first == name; });
+    if (found == dealt.end()) found = dealt.insert(dealt.end(), {name, {}});
+    found->second.push_back(&slot);
+  }
+  return dealt;
+}
+
+}  // namespace lockstep::comm
