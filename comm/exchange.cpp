@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "comm/compress/compression.h"
@@ -63,7 +64,9 @@ class BucketExchange final : public GradientExchange {
     if (compression_) compute.host([this] { report_compression(); });
   }
 
-  FlatSpan nonfinite() const noexcept override { return compression_ ? compression_->nonfinite() : FlatSpan{}; }
+  FlatSpan nonfinite() const noexcept override {
+    return compression_ ? compression_->nonfinite() : FlatSpan{};
+  }
   void settle(const std::int32_t* skip, Stream& compute) override {
     if (compression_) compression_->settle(skip, compute);
   }
@@ -73,6 +76,15 @@ class BucketExchange final : public GradientExchange {
   bool load(const StateReader& reader) override { return !compression_ || compression_->load(reader); }
   void carry(const StateReader& reader) override {
     if (compression_) compression_->carry(reader);
+  }
+  std::int64_t stated_bytes(const Schedule& schedule) const override {
+    std::int64_t bytes = 0;
+    for (const Bucket& bucket : buckets_) {
+      const auto packed = compression_ ? compression_->stated_bytes(bucket, schedule) : std::nullopt;
+      const Cost cost = schedule.stated_cost(collectives_.rank(), collectives_.size(), bucket.range.count);
+      bytes += packed.value_or(cost.elements * static_cast<std::int64_t>(sizeof(float)));
+    }
+    return bytes;
   }
   bool replaces_momentum() const noexcept override {
     return compression_ != nullptr && compression_->replaces_momentum();

@@ -35,7 +35,7 @@ struct Bucket {
 struct ExchangeReport {
   std::int64_t wire_bytes = 0;  ///< sent by this rank
   std::int64_t messages = 0;
-  double communication_s = 0;  ///< time the communication stream worked
+  double communication_s = 0;            ///< time the communication stream worked
   std::vector<BucketReport> compressed;  ///< buckets with something compressed
 };
 
@@ -48,22 +48,24 @@ class GradientExchange {
   /// Slots [0, slots) of the array are complete once `ready` is. Starts every bucket that became whole. Calls
   /// come with growing counts. Enqueues.
   virtual void complete(int slots, const Event& ready) = 0;
-  /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks (approximate ones where they
-  /// were compressed). All slots must have been completed.
+  /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks (approximate ones where
+  /// they were compressed). All slots must have been completed.
   virtual void finish(Stream& compute) = 0;
-  /// One i64 on the device: gradients of this step on this rank that were not finite and so were not sent. Read
-  /// it on stream(). Zero, or no element, where nothing is compressed.
+  /// One i64 on the device: gradients of this step on this rank that were not finite and so were not sent.
+  /// Read it on stream(). Zero, or no element, where nothing is compressed.
   [[nodiscard]] virtual FlatSpan nonfinite() const noexcept = 0;
-  /// Enqueues on `compute`, behind finish(): what compression remembers takes the step in when *skip is 0, and
-  /// forgets it otherwise. Must come before the next step's first complete().
+  /// Enqueues on `compute`, behind finish(): what compression remembers takes the step in when *skip is 0,
+  /// and forgets it otherwise. Must come before the next step's first complete().
   virtual void settle(const std::int32_t* skip, Stream& compute) = 0;
   /// What compression remembers, different on every rank. Blocking; no stream may be using the exchange.
   virtual void save(StateWriter& writer) const = 0;
   /// False when it was saved by another number of ranks, other buckets or other compressors: carry() it.
   [[nodiscard]] virtual bool load(const StateReader& reader) = 0;
-  /// Adds what one rank of another run remembered: after all of its ranks, in order, every rank holds their mean
-  /// residual.
+  /// Adds what one rank of another run remembered: after all of its ranks, in order, every rank holds their
+  /// mean residual.
   virtual void carry(const StateReader& reader) = 0;
+  /// Bytes this rank sends in a step, by formula.
+  [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule) const = 0;
   /// True when some compressor carries the momentum: the optimizer must have none.
   [[nodiscard]] virtual bool replaces_momentum() const noexcept = 0;
   /// The stream communication runs on.

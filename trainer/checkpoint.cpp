@@ -169,6 +169,27 @@ std::string newest_whole(const fs::path& directory, std::vector<std::string>& no
   return {};
 }
 
+/// The whole checkpoint in `place`; this rank's own state only when as many ranks wrote it.
+Checkpoint read_checkpoint(const fs::path& place, const comm::Control& control,
+                           std::vector<std::string>& notes) {
+  std::ifstream file(place / "manifest.json");
+  const Json manifest = Json::parse(file);
+  const int ranks = manifest.at("ranks").get<int>();
+  Checkpoint checkpoint;
+  checkpoint.step = manifest.at("step").get<std::int64_t>();
+  checkpoint.fingerprint = manifest.at("fingerprint").get<std::string>();
+  checkpoint.shared = read_state_file((place / "shared.h5").string());
+  for (int rank = 0; rank < ranks; ++rank)
+    checkpoint.rank_files.push_back((place / rank_file(rank)).string());
+  if (ranks == control.size()) {
+    checkpoint.mine = read_state_file(checkpoint.rank_files[static_cast<std::size_t>(control.rank())]);
+  } else {
+    notes.push_back("the checkpoint was written by " + std::to_string(ranks) + " ranks, this run has " +
+                    std::to_string(control.size()));
+  }
+  return checkpoint;
+}
+
 }  // namespace
 
 std::string save_checkpoint(const std::string& run_directory, const Checkpoint& checkpoint,
@@ -213,22 +234,7 @@ std::optional<Checkpoint> load_latest_checkpoint(const std::string& run_director
                 "start again without --resume in another run directory");
   }
   Checkpoint checkpoint;
-  all_or_none(control, [&] {
-    const fs::path place = directory / name;
-    std::ifstream file(place / "manifest.json");
-    const Json manifest = Json::parse(file);
-    checkpoint.step = manifest.at("step").get<std::int64_t>();
-    checkpoint.fingerprint = manifest.at("fingerprint").get<std::string>();
-    checkpoint.shared = read_state_file((place / "shared.h5").string());
-    for (int rank = 0; rank < manifest.at("ranks").get<int>(); ++rank)
-      checkpoint.rank_files.push_back((place / rank_file(rank)).string());
-    if (manifest.at("ranks").get<int>() == control.size()) {
-      checkpoint.mine = read_state_file((place / rank_file(control.rank())).string());
-    } else {
-      notes.push_back("the checkpoint was written by " + manifest.at("ranks").dump() +
-                      " ranks, this run has " + std::to_string(control.size()));
-    }
-  });
+  all_or_none(control, [&] { checkpoint = read_checkpoint(directory / name, control, notes); });
   return checkpoint;
 }
 

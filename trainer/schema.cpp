@@ -101,24 +101,14 @@ KindSchema device_kind() {
 
 Schema config_schema() {
   Schema schema;
-  schema.sections = {{"run", kRun},
-                     {"batch", kBatch},
-                     {"train", kTrain},
-                     {"data", data_settings()},
-                     {"eval", kEval},
-                     {"checkpoint", kCheckpoint},
-                     {"init", kInit},
-                     {"exchange", kExchange},
-                     {"compress", kCompress},
-                     {"rate", rate_settings()}};
-  schema.kinds = {models::models().schema(""),
-                  models::losses().schema("softmax_cross_entropy"),
-                  optimizers().schema("sgd"),
-                  rate_shapes().schema("constant"),
-                  metrics().schema("auto"),
-                  comm::schedules().schema(comm::default_schedule()),
-                  comm::compressors().schema("none"),
-                  device_kind()};
+  schema.sections = {
+      {"run", kRun},           {"batch", kBatch},           {"train", kTrain}, {"data", data_settings()},
+      {"eval", kEval},         {"checkpoint", kCheckpoint}, {"init", kInit},   {"exchange", kExchange},
+      {"compress", kCompress}, {"rate", rate_settings()}};
+  schema.kinds = {models::models().schema(""),        models::losses().schema("softmax_cross_entropy"),
+                  optimizers().schema("sgd"),         rate_shapes().schema("constant"),
+                  metrics().schema("auto"),           comm::schedules().schema(comm::default_schedule()),
+                  comm::compressors().schema("none"), device_kind()};
   return schema;
 }
 

@@ -112,8 +112,9 @@ void StepEngine::close_record(const std::shared_ptr<Record>& record) {
 
 void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop) {
   const auto record = open_record(step, rate);
-  exchange_->begin(replica_.store().gradients(),
-                   {.step = step, .rate = rate, .scale = 1.0f / static_cast<float>(options_.global_microbatches)});
+  exchange_->begin(
+      replica_.store().gradients(),
+      {.step = step, .rate = rate, .scale = 1.0f / static_cast<float>(options_.global_microbatches)});
   for (std::int64_t j = 0; j < options_.microbatches; ++j) microbatch(j, loader, stop);
   exchange_statistics();
   finish_norm();
@@ -189,7 +190,8 @@ void StepEngine::poison_loss(Stream& stream) {
   if (nonfinite.count == 0) return;
   float* loss = static_cast<float*>(statistics_.span.data) + statistics_.span.count - kTail + kLoss;
   stream.host([loss, nonfinite] {
-    if (*static_cast<const std::int64_t*>(nonfinite.data) != 0) *loss = std::numeric_limits<float>::quiet_NaN();
+    if (*static_cast<const std::int64_t*>(nonfinite.data) != 0)
+      *loss = std::numeric_limits<float>::quiet_NaN();
   });
 }
 

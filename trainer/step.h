@@ -40,8 +40,8 @@ struct StepResult {
   float gradient_norm = 0;  ///< of the mean gradient, before clipping
   bool skipped = false;
   bool stop = false;  ///< some rank was asked to stop before this step: all ranks see it in the same step
-  std::int64_t wire_bytes = 0;  ///< sent by this rank
-  double exposed_comm_s = 0;    ///< the compute stream's wait for communication
+  std::int64_t wire_bytes = 0;                 ///< sent by this rank
+  double exposed_comm_s = 0;                   ///< the compute stream's wait for communication
   std::vector<comm::BucketReport> compressed;  ///< buckets with something compressed
 };
 

@@ -12,8 +12,8 @@
 #include "trainer/parts.h"
 #include "trainer/progress.h"
 #include "trainer/rate_schedule.h"
+#include "trainer/residuals.h"
 #include "trainer/signals.h"
-#include "trainer/state_file.h"
 #include "trainer/weights.h"
 
 namespace lockstep::trainer {
@@ -92,7 +92,6 @@ class Training {
   }
   void load_initial_weights();
   void resume();
-  void load_own(const Checkpoint& found);
   void advance(std::int64_t boundary);
   void finish_step();
   void handle_nonfinite(const StepResult& result);
@@ -149,21 +148,9 @@ void Training::resume() {
   }
   const StateReader shared(found->shared);
   engine_->load(shared);
-  load_own(*found);
+  const std::string note = load_residuals(*found, engine_->exchange(), control_);
+  if (!note.empty()) log_.note(note);
   at_.load(shared.scope("progress"), found->step);
-}
-
-/// What compression remembers goes on exactly on as many ranks; on others every rank takes the mean.
-void Training::load_own(const Checkpoint& found) {
-  comm::GradientExchange& exchange = engine_->exchange();
-  const bool fits = exchange.load(StateReader(found.mine).scope("compression"));
-  if (control_.maximum(fits ? 0 : 1) == 0) return;
-  for (const std::string& file : found.rank_files) {
-    const StateMap state = read_state_file(file);
-    exchange.carry(StateReader(state).scope("compression"));
-  }
-  log_.note("residuals of compression were carried over from " + std::to_string(found.rank_files.size()) +
-            " ranks: every rank starts from their mean");
 }
 
 std::int64_t Training::next_boundary() const {

@@ -18,7 +18,8 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-constexpr std::int64_t kSample = 1024;  // elements a bucket is judged by: 4 KiB, and errors of a few percent show
+constexpr std::int64_t kSample =
+    1024;  // elements a bucket is judged by: 4 KiB, and errors of a few percent show
 
 /// Element indices of the flat array to look at: random, but the same on every rank and in every step.
 std::vector<std::int32_t> sample_places(const Group& group) {
@@ -27,9 +28,9 @@ std::vector<std::int32_t> sample_places(const Group& group) {
   for (std::int64_t i = 0; i < kSample; ++i) {
     const Piece& piece = group.pieces[static_cast<std::size_t>(i) % group.pieces.size()];
     places.push_back(static_cast<std::int32_t>(
-        piece.slot->offset + static_cast<std::int64_t>(source.below(
-                                 static_cast<std::uint64_t>(i),
-                                 static_cast<std::uint64_t>(piece.slot->stored_count)))));
+        piece.slot->offset +
+        static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(i),
+                                               static_cast<std::uint64_t>(piece.slot->stored_count)))));
   }
   return places;
 }
@@ -40,8 +41,8 @@ std::vector<std::int32_t> sample_places(const Group& group) {
 struct Compression::Entry {
   std::vector<std::unique_ptr<Compressor>> groups;
   std::vector<const Slot*> exact;
-  FlatArray exact_values;    ///< the exact slots, one behind the other
-  FlatArray exact_momentum;  ///< of the same, where compressors replace the optimizer's momentum
+  FlatArray exact_values;         ///< the exact slots, one behind the other
+  FlatArray exact_momentum;       ///< of the same, where compressors replace the optimizer's momentum
   FlatArray places, truth, seen;  ///< of the sample
   BucketReport report;
   std::int64_t traffic_before = 0;
@@ -59,9 +60,11 @@ Compression::Compression(const SlotLayout& layout, std::span<const Bucket> bucke
   std::int64_t largest = 0;
   for (const Bucket& bucket : buckets) {
     auto entry = std::make_shared<Entry>();
-    const auto slots = layout_.slots().subspan(static_cast<std::size_t>(bucket.first_slot),
-                                              static_cast<std::size_t>(bucket.last_slot - bucket.first_slot));
-    for (const auto& [name, members] : rules.deal(slots)) add_group(*entry, bucket, name, members, options.device);
+    const auto slots =
+        layout_.slots().subspan(static_cast<std::size_t>(bucket.first_slot),
+                                static_cast<std::size_t>(bucket.last_slot - bucket.first_slot));
+    for (const auto& [name, members] : rules.deal(slots))
+      add_group(*entry, bucket, name, members, options.device);
     for (const auto& group : entry->groups) largest = std::max(largest, group->group().count);
     entries_.push_back(std::move(entry));
   }
@@ -89,8 +92,7 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
   const auto& row = compressors().row(name);
   const Options settings = options_.settings ? options_.settings(name) : Options::of(row.settings);
   auto compressor = compressors().create(name, settings, context);
-  const bool largest =
-      entry.groups.empty() || context.group.count > entry.groups.front()->group().count;
+  const bool largest = entry.groups.empty() || context.group.count > entry.groups.front()->group().count;
   if (largest) entry.report.compressor = name;
   entry.report.bucket = bucket.index;
   entry.report.dense_bytes = bucket.range.count * static_cast<std::int64_t>(sizeof(float));
@@ -199,9 +201,8 @@ double Compression::residual_norm(const Entry& entry) {
 }
 
 void Compression::settle(const std::int32_t* skip, Stream& stream) {
-  stream.host([skip, verdict = verdict_] {
-    *static_cast<std::int32_t*>(verdict->span.data) = *skip == 0 ? 1 : 0;
-  });
+  stream.host(
+      [skip, verdict = verdict_] { *static_cast<std::int32_t*>(verdict->span.data) = *skip == 0 ? 1 : 0; });
 }
 
 void Compression::waited_from(double began_s) {
@@ -222,6 +223,16 @@ bool Compression::replaces_momentum() const noexcept {
     return std::any_of(entry->groups.begin(), entry->groups.end(),
                        [](const auto& group) { return group->replaces_momentum(); });
   });
+}
+
+std::optional<std::int64_t> Compression::stated_bytes(const Bucket& bucket, const Schedule& schedule) const {
+  const Entry& entry = *entries_[static_cast<std::size_t>(bucket.index)];
+  if (entry.groups.empty()) return std::nullopt;
+  const Cost exact =
+      schedule.stated_cost(collectives_.rank(), collectives_.size(), entry.exact_values.span.count);
+  std::int64_t bytes = exact.elements * static_cast<std::int64_t>(sizeof(float));
+  for (const auto& group : entry.groups) bytes += group->stated_bytes(schedule);
+  return bytes;
 }
 
 /// Equal for equal ranks and groups: only then do owners' chunks mean the same.

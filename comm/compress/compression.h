@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,8 @@ class Compression {
 
   /// Enqueues the start of a step.
   void begin(const StepNumbers& numbers, Stream& stream);
-  /// Collective, enqueues: the bucket of `gradients` becomes a sum over ranks. False: the bucket has nothing to
-  /// compress, and nothing was enqueued.
+  /// Collective, enqueues: the bucket of `gradients` becomes a sum over ranks. False: the bucket has nothing
+  /// to compress, and nothing was enqueued.
   bool exchange(const Bucket& bucket, FlatSpan gradients, Stream& stream);
   /// Enqueues: keeps what the step did to the state when *skip (i32) is 0.
   void settle(const std::int32_t* skip, Stream& stream);
@@ -33,6 +34,9 @@ class Compression {
   /// Tells, in stream order, when the compute stream began to wait and which buckets made it.
   void waited_from(double began_s);
   [[nodiscard]] bool replaces_momentum() const noexcept;
+  /// Bytes this rank sends for a bucket; nothing when it has nothing to compress.
+  [[nodiscard]] std::optional<std::int64_t> stated_bytes(const Bucket& bucket,
+                                                         const Schedule& schedule) const;
 
   void save(StateWriter& writer) const;
   /// False when the state was written by another number of ranks or other groups: then nothing was loaded.

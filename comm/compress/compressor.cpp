@@ -66,12 +66,23 @@ Group make_group(int bucket, const std::vector<const Slot*>& slots) {
 Compressor::Compressor(const CompressorContext& context, bool feedback)
     : context_(context), kernels_(compress_kernels(context.device)), feedback_(feedback) {
   if (feedback) residual_ = Remembered(context.verdict, Dtype::f32, context.group.count);
-  const std::vector<std::int32_t> voids = voids_of(context.group);
-  voids_ = make_array(context.device, Dtype::i32, static_cast<std::int64_t>(voids.size()));
-  if (!voids.empty()) copy_from_host(voids.data(), voids_.span);
+  voids_ = voids_in({0, context.group.count});
 }
 
-FlatArray Compressor::bytes(std::int64_t count) const { return make_array(context_.device, Dtype::u8, count); }
+FlatArray Compressor::voids_in(Range part) const {
+  std::vector<std::int32_t> inside;
+  for (const std::int32_t place : voids_of(group())) {
+    if (place >= part.first && place < part.first + part.count)
+      inside.push_back(place - static_cast<std::int32_t>(part.first));
+  }
+  FlatArray voids = make_array(context_.device, Dtype::i32, static_cast<std::int64_t>(inside.size()));
+  if (!inside.empty()) copy_from_host(inside.data(), voids.span);
+  return voids;
+}
+
+FlatArray Compressor::bytes(std::int64_t count) const {
+  return make_array(context_.device, Dtype::u8, count);
+}
 FlatArray Compressor::floats(std::int64_t count) const {
   return make_array(context_.device, Dtype::f32, count);
 }
@@ -167,8 +178,8 @@ void Compressor::save_owner(StateWriter& writer) const {
   copy_from_host(host.data(), whole.span.part(owner_first(), owned.count));
   StateWriter owner = writer.scope("owner");
   for (const Piece& piece : group().pieces) {
-    const bool meets = piece.first < owner_first() + owned.count &&
-                       piece.first + piece.slot->stored_count > owner_first();
+    const bool meets =
+        piece.first < owner_first() + owned.count && piece.first + piece.slot->stored_count > owner_first();
     if (meets) owner.floats(piece.slot->name, piece.slot->shape, read_slot(packed_slot(piece), whole.span));
   }
 }

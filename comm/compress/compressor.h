@@ -52,9 +52,9 @@ struct CompressorContext {
   int ranks = 1;
   Device device = {};
   std::uint64_t seed = 0;
-  float momentum = 0;              ///< the optimizer's: for compressors that replace it
-  std::int64_t exact_steps = 0;    ///< first steps that the paired optimizer wants exact (1-bit Adam)
-  Remembered::Verdict verdict;     ///< whether the last step was accepted
+  float momentum = 0;            ///< the optimizer's: for compressors that replace it
+  std::int64_t exact_steps = 0;  ///< first steps that the paired optimizer wants exact (1-bit Adam)
+  Remembered::Verdict verdict;   ///< whether the last step was accepted
 };
 
 class Compressor {
@@ -113,6 +113,8 @@ class Compressor {
   void mark(Phase phase, Stream& stream);
   /// A key for random rounding: the same only for equal seed, step, bucket and purpose.
   [[nodiscard]] std::uint32_t key(const Turn& turn, std::string_view purpose, int rank = 0) const;
+  /// The places of a part of the packed array, counted from its begin, that are no element of a slot.
+  [[nodiscard]] FlatArray voids_in(Range part) const;
   [[nodiscard]] FlatArray bytes(std::int64_t count) const;
   [[nodiscard]] FlatArray floats(std::int64_t count) const;
 

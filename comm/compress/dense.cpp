@@ -11,18 +11,20 @@ constexpr Setting kNoFeedback = {"feedback", SettingType::boolean, "false",
                                  "error feedback: keep what rounding lost for the next step"};
 constexpr Setting kFeedback = {"feedback", SettingType::boolean, "true",
                                "error feedback: keep what rounding lost for the next step"};
-constexpr Setting kNearest = {"rounding", SettingType::text, "nearest", "to the nearest code, or at random without bias",
-                              "nearest|stochastic"};
+constexpr Setting kNearest = {"rounding", SettingType::text, "nearest",
+                              "to the nearest code, or at random without bias", "nearest|stochastic"};
 
 constexpr Setting kCast[] = {kNoFeedback};
 constexpr Setting kInt8[] = {
-    kNoFeedback, kNearest,
+    kNoFeedback,
+    kNearest,
     {"rotate", SettingType::boolean, "false", "random Hadamard transform of each block before rounding"}};
 constexpr Setting kInt4[] = {
-    kFeedback, kNearest,
+    kFeedback,
+    kNearest,
     {"rotate", SettingType::boolean, "true", "random Hadamard transform of each block before rounding"}};
-constexpr Setting kQsgd[] = {
-    kNoFeedback, {"bits", SettingType::integer, "8", "bits of a code: 4 or 8", "[4,8]"}};
+constexpr Setting kQsgd[] = {kNoFeedback,
+                             {"bits", SettingType::integer, "8", "bits of a code: 4 or 8", "[4,8]"}};
 constexpr Setting kSign[] = {kFeedback};
 constexpr Setting kNatural[] = {kNoFeedback};
 
@@ -42,12 +44,14 @@ std::unique_ptr<Compressor> make_fp16(const Options& options, const CompressorCo
   return make(options, context, {.kind = CodecKind::fp16});
 }
 std::unique_ptr<Compressor> make_int8(const Options& options, const CompressorContext& context) {
-  return make(options, context,
-              {.kind = CodecKind::int8, .rounding = rounding_of(options), .rotate = options.boolean("rotate")});
+  return make(
+      options, context,
+      {.kind = CodecKind::int8, .rounding = rounding_of(options), .rotate = options.boolean("rotate")});
 }
 std::unique_ptr<Compressor> make_int4(const Options& options, const CompressorContext& context) {
-  return make(options, context,
-              {.kind = CodecKind::int4, .rounding = rounding_of(options), .rotate = options.boolean("rotate")});
+  return make(
+      options, context,
+      {.kind = CodecKind::int4, .rounding = rounding_of(options), .rotate = options.boolean("rotate")});
 }
 std::unique_ptr<Compressor> make_qsgd(const Options& options, const CompressorContext& context) {
   const std::int64_t bits = options.integer("bits");
@@ -67,13 +71,17 @@ std::unique_ptr<Compressor> make_natural(const Options& options, const Compresso
 
 }  // namespace
 
-const CompressorRegistry::Row kBf16{"bf16", "bfloat16 on the wire, two-shot; half the bytes", kCast, make_bf16};
-const CompressorRegistry::Row kFp16{"fp16", "IEEE half on the wire, two-shot; half the bytes", kCast, make_fp16};
+const CompressorRegistry::Row kBf16{"bf16", "bfloat16 on the wire, two-shot; half the bytes", kCast,
+                                    make_bf16};
+const CompressorRegistry::Row kFp16{"fp16", "IEEE half on the wire, two-shot; half the bytes", kCast,
+                                    make_fp16};
 const CompressorRegistry::Row kInt8Row{"int8", "8-bit integers in scaled blocks of 256", kInt8, make_int8};
 const CompressorRegistry::Row kInt4Row{"int4", "4-bit integers in rotated, scaled blocks of 256", kInt4,
                                        make_int4};
-const CompressorRegistry::Row kQsgdRow{"qsgd", "unbiased integers scaled by a block's length", kQsgd, make_qsgd};
+const CompressorRegistry::Row kQsgdRow{"qsgd", "unbiased integers scaled by a block's length", kQsgd,
+                                       make_qsgd};
 const CompressorRegistry::Row kEfSign{"ef_sign", "one bit and a block's mean magnitude", kSign, make_ef_sign};
-const CompressorRegistry::Row kNaturalRow{"natural", "unbiased powers of two, 8 bits", kNatural, make_natural};
+const CompressorRegistry::Row kNaturalRow{"natural", "unbiased powers of two, 8 bits", kNatural,
+                                          make_natural};
 
 }  // namespace lockstep::comm

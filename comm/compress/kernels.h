@@ -57,8 +57,8 @@ struct Kernels {
   /// Makes the columns of P [rows, rank] orthonormal; a column that vanishes becomes zero.
   void (*orthonormalise)(FlatSpan p, std::int64_t rows, int rank, Stream& stream);
   /// values = keep * values + factor * P Q^T.
-  void (*add_product)(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values, Matrix matrix,
-                      Stream& stream);
+  void (*add_product)(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values,
+                      Matrix matrix, Stream& stream);
   /// Columns of Q [rows, rank] that are zero become random again: else they would stay zero for ever.
   void (*revive)(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream);
 };

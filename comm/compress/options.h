@@ -27,9 +27,9 @@ struct CompressionOptions {
   std::vector<std::string> rules;
   std::int64_t min_elements = 1024;  ///< smaller slots are summed exactly
   std::uint64_t seed = 0;
-  float momentum = 0;            ///< the optimizer's, for compressors that replace it
-  std::int64_t exact_steps = 0;  ///< first steps that the optimizer wants exact
-  std::int64_t sample_every = 0; ///< steps between comparisons with the true sum; 0: never
+  float momentum = 0;             ///< the optimizer's, for compressors that replace it
+  std::int64_t exact_steps = 0;   ///< first steps that the optimizer wants exact
+  std::int64_t sample_every = 0;  ///< steps between comparisons with the true sum; 0: never
 
   [[nodiscard]] bool any() const noexcept { return name != "none" || !rules.empty(); }
 };
@@ -48,8 +48,8 @@ struct BucketReport {
   std::int64_t dense_bytes = 0;  ///< of the bucket as f32
   std::int64_t wire_bytes = 0;   ///< sent by this rank
   PhaseTimes times;
-  double exposed_s = 0;  ///< time the compute stream waited for it
-  bool sampled = false;  ///< whether the three below hold
+  double exposed_s = 0;       ///< time the compute stream waited for it
+  bool sampled = false;       ///< whether the three below hold
   double relative_error = 0;  ///< of sampled elements against their true sum
   double cosine = 0;
   double residual_norm = 0;  ///< of this rank

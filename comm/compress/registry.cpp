@@ -14,7 +14,7 @@ constexpr CompressorRegistry::Row kNone{"none", "exact sums", {}, no_compressor}
 }  // namespace
 
 const CompressorRegistry& compressors() {
-  static const CompressorRegistry::Row rows[] = {kNone,  kBf16,    kFp16,  kInt8Row,
+  static const CompressorRegistry::Row rows[] = {kNone,    kBf16,    kFp16,       kInt8Row,
                                                  kInt4Row, kQsgdRow, kNaturalRow, kEfSign};
   static const CompressorRegistry table("compress", rows);
   return table;

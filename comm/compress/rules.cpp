@@ -46,7 +46,8 @@ std::vector<std::pair<std::string, std::vector<const Slot*>>> SlotRules::deal(
   std::vector<std::pair<std::string, std::vector<const Slot*>>> dealt;
   for (const Slot& slot : slots) {
     const std::string name = choose(slot);
-    auto found = std::find_if(dealt.begin(), dealt.end(), [&](const auto& each) { return each.first == name; });
+    auto found =
+        std::find_if(dealt.begin(), dealt.end(), [&](const auto& each) { return each.first == name; });
     if (found == dealt.end()) found = dealt.insert(dealt.end(), {name, {}});
     found->second.push_back(&slot);
   }

@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::int64_t kWireAlignment = 64;
 
-std::int64_t aligned(std::int64_t bytes) { return (bytes + kWireAlignment - 1) / kWireAlignment * kWireAlignment; }
+std::int64_t aligned(std::int64_t bytes) {
+  return (bytes + kWireAlignment - 1) / kWireAlignment * kWireAlignment;
+}
 
 /// Chunks of whole blocks, as equal as that allows.
 std::vector<Range> cut(std::int64_t count, std::int64_t grain, int ranks) {
@@ -44,6 +46,7 @@ TwoShot::TwoShot(const CompressorContext& context, bool feedback, std::unique_pt
     (i < ranks ? sent_ : i < 2 * ranks ? received_ : returned_).push_back(wire_.span.part(at, sizes[i]));
   }
   if (feedback) owner_ = Remembered(context.verdict, Dtype::f32, mine);
+  own_voids_ = voids_in(own_chunk());
 }
 
 std::int64_t TwoShot::stated_bytes(const Schedule& /*schedule*/) const {
@@ -98,12 +101,11 @@ void TwoShot::own(const Turn& turn) {
   }
   const float share = 1.0f / static_cast<float>(context().ranks);
   vector::scale(share, mine, turn.stream);
-  if (feedback()) {
-    vector::add(owner_.current(), mine, turn.stream);
-  }
+  if (feedback()) vector::add(owner_.current(), mine, turn.stream);
   mark(Phase::decode, turn.stream);
   back().encode(mine, returned_[static_cast<std::size_t>(context().rank)],
                 feedback() ? owner_.current() : FlatSpan{}, key(turn, "owner", context().rank), turn.stream);
+  if (feedback()) kernels().clear_at(owner_.current(), own_voids_.span, turn.stream);
   mark(Phase::encode, turn.stream);
 }
 

@@ -37,10 +37,11 @@ class TwoShot : public Compressor {
   [[nodiscard]] Range own_chunk() const { return chunks_[static_cast<std::size_t>(context().rank)]; }
 
   std::unique_ptr<Codec> codec_, return_codec_;
-  std::vector<Range> chunks_;                        ///< by owner
+  std::vector<Range> chunks_;                         ///< by owner
   std::vector<FlatSpan> sent_, received_, returned_;  ///< payloads by rank
   FlatArray wire_;
   Remembered owner_;
+  FlatArray own_voids_;  ///< of the own chunk: the owner owes nothing there
 };
 
 }  // namespace lockstep::comm

@@ -10,7 +10,7 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr std::int64_t kGrain = 64;  // chunks start at whole cache lines
+constexpr std::int64_t kGrain = 64;                  // chunks start at whole cache lines
 constexpr std::uint32_t kLowestExponent = 127 - 95;  // code 1
 constexpr std::uint32_t kHighestCode = 127;
 

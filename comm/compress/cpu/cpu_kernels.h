@@ -21,8 +21,8 @@ void cpu_add_at(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor
 void cpu_times_right(FlatSpan values, Matrix matrix, FlatSpan q, FlatSpan p, int rank, Stream& stream);
 void cpu_times_left(FlatSpan values, Matrix matrix, FlatSpan p, FlatSpan q, int rank, Stream& stream);
 void cpu_orthonormalise(FlatSpan p, std::int64_t rows, int rank, Stream& stream);
-void cpu_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values, Matrix matrix,
-                     Stream& stream);
+void cpu_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values,
+                     Matrix matrix, Stream& stream);
 void cpu_revive(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream);
 
 }  // namespace lockstep::comm

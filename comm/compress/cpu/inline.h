@@ -23,10 +23,12 @@ LOCKSTEP_INLINE float random_unit(std::uint32_t key, std::uint32_t index) {
   return static_cast<float>(static_cast<std::int32_t>(random_bits(key, index) >> 8)) * 0x1p-24f;
 }
 
-LOCKSTEP_INLINE std::uint32_t magnitude_bits(float x) { return std::bit_cast<std::uint32_t>(x) & 0x7fffffffu; }
+LOCKSTEP_INLINE std::uint32_t magnitude_bits(float x) {
+  return std::bit_cast<std::uint32_t>(x) & 0x7fffffffu;
+}
 
-/// The upper half of a float >= 0, rounded up: a block's scale on the wire. With 8 significant bits its product
-/// with a small code is exact.
+/// The upper half of a float >= 0, rounded up: a block's scale on the wire. With 8 significant bits its
+/// product with a small code is exact.
 LOCKSTEP_INLINE std::uint16_t scale_above(float x) {
   return static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(x) + 0xffffu) >> 16);
 }

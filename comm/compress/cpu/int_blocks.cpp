@@ -12,8 +12,8 @@ namespace lockstep::comm {
 namespace {
 
 constexpr int kBlock = 256;
-constexpr float kSmallest = 1e-35f;      // below it 1 / scale would overflow: such blocks are zero
-constexpr float kRound = 12582912.0f;    // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+constexpr float kSmallest = 1e-35f;    // below it 1 / scale would overflow: such blocks are zero
+constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
 constexpr std::int32_t kRoundBits = 0x4b400000;
 
 LOCKSTEP_INLINE float largest(const float* x) {

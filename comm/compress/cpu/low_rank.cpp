@@ -89,8 +89,8 @@ void cpu_orthonormalise(FlatSpan span, std::int64_t rows, int rank, Stream& stre
   });
 }
 
-void cpu_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values, Matrix matrix,
-                     Stream& stream) {
+void cpu_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values,
+                     Matrix matrix, Stream& stream) {
   stream.host([=] {
     float* m = values.as<float>().data() + matrix.first;
     for (std::int64_t row = 0; row < matrix.rows; ++row, m += matrix.columns) {

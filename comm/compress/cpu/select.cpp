@@ -10,9 +10,9 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr int kShift = 20;      // 31 bits of magnitude: 11 bits of bin
+constexpr int kShift = 20;  // 31 bits of magnitude: 11 bits of bin
 constexpr int kBins = 1 << 11;
-constexpr int kTables = 4;      // neighbours fall into different tables: increments do not wait for each other
+constexpr int kTables = 4;  // neighbours fall into different tables: increments do not wait for each other
 constexpr std::int64_t kStride = 64;
 
 using Histogram = std::array<std::uint32_t, kBins>;
@@ -33,7 +33,8 @@ Histogram histogram(const float* x, std::int64_t count) {
 /// Is any of the kStride values at least `least`?
 LOCKSTEP_HOT_LOOP bool any_at_least(const float* x, std::uint32_t least) {
   std::uint32_t found = 0;
-  for (std::int64_t i = 0; i < kStride; ++i) found |= static_cast<std::uint32_t>(magnitude_bits(x[i]) >= least);
+  for (std::int64_t i = 0; i < kStride; ++i)
+    found |= static_cast<std::uint32_t>(magnitude_bits(x[i]) >= least);
   return found != 0;
 }
 
@@ -68,7 +69,8 @@ Threshold threshold_of(const float* x, std::int64_t count, std::int64_t keep) {
   const auto last = candidates.begin() + (keep - above - 1);
   std::nth_element(candidates.begin(), last, candidates.end(), std::greater<>());
   const std::uint32_t bits = *last;
-  const auto larger = std::count_if(candidates.begin(), candidates.end(), [&](auto each) { return each > bits; });
+  const auto larger =
+      std::count_if(candidates.begin(), candidates.end(), [&](auto each) { return each > bits; });
   return {bits, keep - above - larger};
 }
 

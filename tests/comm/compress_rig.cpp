@@ -1,0 +1,220 @@
+#include "tests/comm/compress_rig.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/hash.h"
+#include "core/random.h"
+#include "tests/comm/sums.h"
+
+namespace lockstep::comm::compress {
+
+namespace {
+
+constexpr float kRates[] = {1, 1, 0.5f, 0.25f, 2, 0.5f, 0.125f, 1};  // powers of two: products are exact
+
+bool has_key(const CompressorRegistry::Row& row, std::string_view key) {
+  return std::any_of(row.settings.begin(), row.settings.end(),
+                     [&](const Setting& s) { return s.key == key; });
+}
+
+void expect_same_state(const StateMap& a, const StateMap& b, const std::string& what) {
+  ASSERT_EQ(a.entries.size(), b.entries.size()) << what;
+  for (const auto& [key, entry] : a.entries) {
+    const auto found = b.entries.find(key);
+    ASSERT_NE(found, b.entries.end()) << what << ": " << key;
+    ASSERT_EQ(entry.bytes, found->second.bytes) << what << ": " << key;
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> names() {
+  std::vector<std::string> names;
+  for (const auto& row : compressors().rows()) {
+    if (row.name != "none" && row.name != "auto") names.emplace_back(row.name);
+  }
+  return names;
+}
+
+bool has_feedback(std::string_view name) { return has_key(compressors().row(name), "feedback"); }
+
+Options settings_of(std::string_view name, bool feedback) {
+  const auto& row = compressors().row(name);
+  if (!has_key(row, "feedback")) return Options::of(row.settings);
+  return Options::of(row.settings, {{"feedback", feedback ? "true" : "false"}});
+}
+
+SlotLayout rig_layout() {
+  return SlotLayout({{"head.weight", {32, 40}},
+                     {"head.bias", {32}},
+                     {"deep.weight", {48, 4, 3, 3}},
+                     {"prime.weight", {3, 607}},
+                     {"small.weight", {4, 4}}});
+}
+
+Rig::Rig(World& world, const std::string& name, bool feedback, std::string_view schedule,
+         std::vector<std::string> rules)
+    : rank_(world.rank()),
+      ranks_(world.size()),
+      layout_(rig_layout()),
+      gradients_(make_array(Device{}, Dtype::f32, layout_.stored_count())),
+      collectives_(make_collectives(world.transport(60), schedule_named(std::string(schedule)))),
+      control_(std::make_unique<Control>(collectives_->duplicate())),
+      compute_(make_stream(Device{})) {
+  ExchangeOptions options{.bucket_bytes = 8192, .first_bucket_bytes = 1024};
+  options.compression.name = name;
+  options.compression.rules = std::move(rules);
+  options.compression.seed = 3;
+  options.compression.momentum = 0.5f;
+  options.compression.settings = [feedback](std::string_view row) { return settings_of(row, feedback); };
+  exchange_ = make_exchange(layout_, *collectives_, options);
+}
+
+std::vector<float> Rig::gradient(int rank, std::int64_t step) const {
+  std::vector<float> values(static_cast<std::size_t>(gradients_.span.count));
+  const RandomSource source(1, "compress rig",
+                            static_cast<std::uint64_t>(step) * 64 + static_cast<std::uint64_t>(rank));
+  for (const Slot& slot : layout_.slots()) {
+    for (std::int64_t i = slot.offset; i < slot.offset + slot.stored_count; ++i)
+      values[static_cast<std::size_t>(i)] =
+          static_cast<float>(source.below(static_cast<std::uint64_t>(i), 8191)) - 4095.0f;
+  }
+  return values;
+}
+
+void Rig::step(std::int64_t step, float rate, bool poison) {
+  auto values = gradient(rank_, step);
+  if (poison) values[1500] = std::numeric_limits<float>::quiet_NaN();
+  std::copy(values.begin(), values.end(), gradients_.span.as<float>().begin());
+  exchange_->begin(gradients_.span, {.step = step, .rate = rate, .scale = 1.0f / static_cast<float>(ranks_)});
+  exchange_->complete(static_cast<int>(layout_.slots().size()), compute_->record());
+  exchange_->finish(*compute_);
+  compute_->synchronize();
+  // As the trainer does: all ranks agree whether the step counts.
+  const FlatSpan bad = exchange_->nonfinite();
+  const double mine = bad.count > 0 && *static_cast<const std::int64_t*>(bad.data) != 0 ? 1 : 0;
+  const std::int32_t skip = control_->maximum(mine) > 0 ? 1 : 0;
+  exchange_->settle(&skip, *compute_);
+  compute_->synchronize();
+}
+
+StateMap Rig::state() const {
+  StateMap map;
+  StateWriter writer(map);
+  exchange_->save(writer);
+  return map;
+}
+
+std::vector<double> debt_of(const StateMap& map, const SlotLayout& layout, double share) {
+  std::vector<double> debt(static_cast<std::size_t>(layout.stored_count()));
+  const StateReader reader(map);
+  for (const Slot& slot : layout.slots()) {
+    const auto add = [&](std::string_view scope, double factor) {
+      const StateReader values = reader.scope(scope);
+      if (!values.has(slot.name)) return;
+      const std::vector<float> kept = values.floats(slot.name, slot.shape);
+      for (std::size_t i = 0; i < kept.size(); ++i)
+        debt[static_cast<std::size_t>(slot.offset) + i] += factor * static_cast<double>(kept[i]);
+    };
+    add("residual", share);
+    add("owner", 1);
+  }
+  return debt;
+}
+
+std::vector<double> Rig::debt() {
+  std::vector<double> debt = debt_of(state(), layout_, 1.0 / ranks_);
+  control_->sum(debt);
+  return debt;
+}
+
+void virtual_iterate(World& world, const std::string& name, bool exact) {
+  Rig rig(world, name);
+  const auto count = static_cast<std::size_t>(rig.layout().stored_count());
+  std::vector<double> x(count);
+  std::vector<double> descent(count);
+  std::int64_t step = 0;
+  for (float rate : kRates) {
+    rig.step(step, rate);
+    const double unit = static_cast<double>(rate) / world.size();
+    for (int rank = 0; rank < world.size(); ++rank) {
+      const auto gradient = rig.gradient(rank, step);
+      for (std::size_t i = 0; i < count; ++i) descent[i] += unit * static_cast<double>(gradient[i]);
+    }
+    const float factor = rate * (1.0f / static_cast<float>(world.size()));
+    for (std::size_t i = 0; i < count; ++i)
+      x[i] -= static_cast<double>(factor) * static_cast<double>(rig.sums()[i]);
+    ++step;
+  }
+  const std::vector<double> debt = rig.debt();
+  double worst = 0;
+  for (std::size_t i = 0; i < count; ++i) worst = std::max(worst, std::abs(x[i] - debt[i] + descent[i]));
+  if (exact) {
+    EXPECT_EQ(worst, 0) << name << " at " << world.size() << " ranks";
+  } else {
+    EXPECT_LT(worst, 0.05) << name << " at " << world.size() << " ranks";
+  }
+  double kept = 0;
+  for (double each : debt) kept = std::max(kept, std::abs(each));
+  EXPECT_GT(kept, 0) << name << " lost nothing: the law was not put to the test";
+}
+
+void same_bits_and_stated_bytes(World& world, const std::string& name, bool feedback) {
+  Rig rig(world, name, feedback);
+  for (std::int64_t step = 0; step < 3; ++step) {
+    rig.step(step, 0.5f);
+    const auto hash = static_cast<std::int64_t>(hash_floats(rig.sums()));
+    for (std::int64_t other : rig.control().gather(hash)) EXPECT_EQ(other, hash) << name;
+    const ExchangeReport report = rig.exchange().report();
+    EXPECT_EQ(report.wire_bytes, rig.exchange().stated_bytes(*schedule_named("ring"))) << name;
+  }
+}
+
+void rate_zero_is_silent(World& world, const std::string& name) {
+  Rig rig(world, name);
+  rig.step(0, 1);
+  const StateMap before = rig.state();
+  rig.step(1, 0);
+  expect_same_state(before, rig.state(), name);
+  // What is left are the two exact slots of 48 elements.
+  EXPECT_LE(rig.exchange().report().wire_bytes, 2 * 48 * 4) << name;
+  const Slot* slot = rig.layout().find("deep.weight");
+  for (float x : rig.sums().subspan(static_cast<std::size_t>(slot->offset), 100)) EXPECT_EQ(x, 0);
+}
+
+void nonfinite_leaves_no_trace(World& world, const std::string& name) {
+  Rig good(world, name);
+  Rig bad(world, name);
+  good.step(0, 1);
+  bad.step(0, 1);
+  bad.step(1, 1, world.rank() == world.size() - 1);
+  expect_same_state(good.state(), bad.state(), name + " after a bad step");
+  bad.step(1, 1, world.rank() == 0);
+  good.step(2, 0.5f);
+  bad.step(2, 0.5f);
+  EXPECT_EQ(std::memcmp(good.sums().data(), bad.sums().data(), good.sums().size_bytes()), 0) << name;
+  expect_same_state(good.state(), bad.state(), name + " after going on");
+  for (float x : bad.sums()) EXPECT_TRUE(std::isfinite(x));
+}
+
+void resumes_exactly(World& world, const std::string& name, bool feedback) {
+  Rig whole(world, name, feedback);
+  for (std::int64_t step = 0; step < 2; ++step) whole.step(step, 1);
+  const StateMap saved = whole.state();
+  Rig resumed(world, name, feedback);
+  ASSERT_TRUE(resumed.exchange().load(StateReader(saved))) << name;
+  expect_same_state(saved, resumed.state(), name + " after loading");
+  for (std::int64_t step = 2; step < 4; ++step) {
+    whole.step(step, 0.5f);
+    resumed.step(step, 0.5f);
+    EXPECT_EQ(std::memcmp(whole.sums().data(), resumed.sums().data(), whole.sums().size_bytes()), 0) << name;
+  }
+  expect_same_state(whole.state(), resumed.state(), name);
+}
+
+}  // namespace lockstep::comm::compress
