@@ -34,7 +34,7 @@ cxxopts::Options usage() {
 /// The run directory that rank 0 made, known to all.
 std::string agree_on_directory(comm::World& world, const Config& config, const cxxopts::ParseResult& words) {
   comm::Control control(comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
-                                               comm::schedules().create("ring", Options())));
+                                               comm::schedules().create("recursive_doubling", Options())));
   std::string directory;
   if (world.rank() == 0) {
     const std::string name = std::filesystem::path(words["config"].as<std::string>()).stem().string();
