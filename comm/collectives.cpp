@@ -43,7 +43,16 @@ class PlannedCollectives final : public Collectives {
   void sum(FlatSpan data, Stream& stream, int bucket) override {
     const Operation operation = next(schedule_->name(), data, bucket);
     if (schedule_->library() && transport_->library_sum(data, operation, stream)) return;
-    run(plan_for(data.count), data, operation, stream);
+    const Plan& plan = plan_for(data.count);
+    if (schedule_->shared() && plan.rounds.size() <= 2 &&
+        transport_->shared_sum(plan, data, operation, stream)) {
+      return;
+    }
+    run(plan, data, operation, stream);
+  }
+
+  Memory shared_memory(std::size_t bytes) override {
+    return schedule_->shared() ? transport_->shared_memory(bytes) : Memory{};
   }
 
   void gather(FlatSpan mine, FlatSpan all, Stream& stream) override {

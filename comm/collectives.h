@@ -23,6 +23,9 @@ class Collectives {
   /// data = sum over ranks, the same bits on every rank, by the chosen schedule. `bucket` names it in reports
   /// (-1: none).
   virtual void sum(FlatSpan data, Stream& stream, int bucket = -1) = 0;
+  /// Collective, blocks; while nothing is enqueued here. Zeroed host memory of `bytes` (the same on every
+  /// rank) for arrays that sum() need not copy; no memory when the transport has none to lend.
+  [[nodiscard]] virtual Memory shared_memory(std::size_t /*bytes*/) { return {}; }
   /// all = everyone's `mine`, in rank order; all.count == size() * mine.count. Bruck's algorithm: ceil(log2
   /// p) rounds.
   virtual void gather(FlatSpan mine, FlatSpan all, Stream& stream) = 0;

@@ -10,6 +10,7 @@
 
 #include "comm/topology.h"
 #include "core/flat_span.h"
+#include "core/memory.h"
 #include "core/stream.h"
 
 namespace lockstep::comm {
@@ -36,6 +37,8 @@ struct Traffic {
   std::int64_t messages = 0;
   std::int64_t bytes = 0;
 };
+
+struct Plan;
 
 /// Used by one stream at a time; must outlive the work that it enqueued.
 class Transport {
@@ -65,6 +68,20 @@ class Transport {
   /// Collective, enqueues: the library's own all-reduce sum in place (MPI_Allreduce). False when the
   /// transport has none; then nothing was enqueued.
   virtual bool library_sum(FlatSpan /*data*/, const Operation& /*operation*/, Stream& /*stream*/) {
+    return false;
+  }
+
+  // Memory that all ranks reach: ranks of one node, ranks as threads.
+  /// Collective, blocks; while none of this transport's work is enqueued. Zeroed host memory of `bytes` (the
+  /// same on every rank) in which shared_sum() of this transport copies nothing. No memory when there is none
+  /// that all ranks reach.
+  [[nodiscard]] virtual Memory shared_memory(std::size_t /*bytes*/) { return {}; }
+  /// Collective, enqueues: sums in place by reading and writing the other ranks' memory, in the balanced tree
+  /// over ranks. `plan` has one round (everyone adds all arrays) or two (everyone adds its chunk); its cost
+  /// is what is counted. False when there is no memory that all ranks reach, or for arrays it cannot take;
+  /// then nothing was enqueued.
+  virtual bool shared_sum(const Plan& /*plan*/, FlatSpan /*data*/, const Operation& /*operation*/,
+                          Stream& /*stream*/) {
     return false;
   }
 };

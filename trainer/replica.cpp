@@ -1,5 +1,7 @@
 #include "trainer/replica.h"
 
+#include <utility>
+
 #include "core/vector/vector.h"
 
 namespace lockstep::trainer {
@@ -17,8 +19,13 @@ Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
   graph_ = models::build_graph(*model_, task_of(task), options.microbatch, &loss);
   backend_ = models::make_backend(options.backend, options.backend_options);
   executor_ = models::make_executor(graph_, *backend_, {.training = options.training});
-  store_ = std::make_unique<ParameterStore>(executor_->parameter_layout(), executor_->state_layout(),
-                                            backend_->device());
+  const SlotLayout layout = executor_->parameter_layout();
+  Memory gradients;
+  if (options.gradient_memory && device().kind == DeviceKind::cpu) {
+    gradients = options.gradient_memory(static_cast<std::size_t>(layout.stored_count()) * sizeof(float));
+  }
+  store_ =
+      std::make_unique<ParameterStore>(layout, executor_->state_layout(), device(), std::move(gradients));
   models::initialise(graph_, seed_, *store_);
   if (compute_ != Dtype::f32) working_ = make_array(device(), compute_, store_->values().count);
 }

@@ -2,6 +2,7 @@
 // in the compute dtype, averaged weights). Knows nothing of other ranks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,8 @@ struct ReplicaOptions {
   std::int64_t microbatch = 1;
   std::uint64_t seed = 0;
   bool training = true;
+  /// Asked for the memory of the gradient array of a CPU replica; null, or no memory returned: own memory.
+  std::function<Memory(std::size_t bytes)> gradient_memory;
 };
 
 class Replica {

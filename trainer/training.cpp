@@ -88,6 +88,7 @@ class Training {
     options.backend_options.sum = [this](FlatSpan data, Stream& stream) {
       batch_norm_sum_->sum(data, stream);
     };
+    options.gradient_memory = [this](std::size_t bytes) { return collectives_->shared_memory(bytes); };
     return options;
   }
   void load_initial_weights();

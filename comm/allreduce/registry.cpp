@@ -20,6 +20,8 @@ const Registry<Schedule>& schedules() {
   static const Row rows[] = {
       {"library", "the MPI library's own all-reduce; refused in reproducible mode", kNoSettings,
        make_library},
+      {"shared", "in place in memory that all ranks of a node reach; elsewhere halving-doubling",
+       shared_memory_settings(), make_shared_memory},
       {"ring", "neighbours only; fewest bytes at any rank count, 2(p-1) rounds", ring_settings(), make_ring},
       {"recursive_doubling", "fewest rounds, whole arrays: for small arrays", kNoSettings,
        make_recursive_doubling},

@@ -20,6 +20,8 @@ namespace lockstep::comm {
 [[nodiscard]] std::unique_ptr<Schedule> make_bruck(const Options& options);
 [[nodiscard]] std::unique_ptr<Schedule> make_one_shot(const Options& options);
 [[nodiscard]] std::unique_ptr<Schedule> make_two_shot(const Options& options);
+[[nodiscard]] std::unique_ptr<Schedule> make_shared_memory(const Options& options);
+[[nodiscard]] std::span<const Setting> shared_memory_settings() noexcept;
 [[nodiscard]] std::span<const Setting> ring_settings() noexcept;
 [[nodiscard]] std::span<const Setting> double_tree_settings() noexcept;
 [[nodiscard]] std::span<const Setting> torus2d_settings() noexcept;

@@ -92,6 +92,9 @@ class Schedule {
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
   /// True for the transport's own all-reduce (Transport::library_sum).
   [[nodiscard]] virtual bool library() const noexcept { return false; }
+  /// True when the ranks' own memory may be summed in place (Transport::shared_sum) instead of running the
+  /// plan.
+  [[nodiscard]] virtual bool shared() const noexcept { return false; }
   /// True when every element is summed in the same balanced bracket over ranks whatever its place in the
   /// array, so that bits do not depend on buckets.
   [[nodiscard]] virtual bool layout_invariant() const noexcept = 0;

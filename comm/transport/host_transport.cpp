@@ -2,8 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <thread>
 #include <utility>
 #include <vector>
+
+#include "comm/allreduce/schedule.h"
 
 namespace lockstep::comm {
 
@@ -36,9 +39,53 @@ void HostTransport::transfer(std::span<const Send> sends, std::span<const Recv> 
     publish(position_in(operation, false));
     std::int64_t bytes = 0;
     for (const Send& send : outgoing) bytes += static_cast<std::int64_t>(send.data.bytes());
-    messages_ += static_cast<std::int64_t>(outgoing.size());
-    bytes_ += bytes;
+    count(static_cast<std::int64_t>(outgoing.size()), bytes);
   });
+}
+
+void HostTransport::count(std::int64_t messages, std::int64_t bytes) noexcept {
+  messages_ += messages;
+  bytes_ += bytes;
+}
+
+SharedExchange& HostTransport::shared() {
+  if (shared_ == nullptr) {
+    const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+    shared_ = std::make_unique<SharedExchange>(rank_, share(SharedExchange::stage_bytes()), size() > cores);
+  }
+  return *shared_;
+}
+
+Memory HostTransport::shared_memory(std::size_t bytes) {
+  if (!shares() || bytes == 0) return {};
+  std::vector<std::byte*> blocks = share(bytes);
+  std::byte* const mine = blocks[static_cast<std::size_t>(rank_)];
+  shared().add_blocks(std::move(blocks), bytes);
+  return {mine, bytes, Device{}, [](void*) {}};
+}
+
+bool HostTransport::shared_sum(const Plan& plan, FlatSpan data, const Operation& operation, Stream& stream) {
+  if (size() == 1 || data.count == 0) return true;
+  if (!shares() || data.device.kind != DeviceKind::cpu) return false;
+  const bool whole = plan.rounds.size() == 1;
+  if (whole && data.bytes() > SharedExchange::piece_bytes()) return false;
+  const Cost cost = plan.cost();
+  stream.host([this, whole, cost, data, operation] {
+    publish(position_in(operation, true));
+    const Deadline deadline(deadline_s_);
+    const auto impatience = [&](const std::vector<int>& peers) {
+      stop_if_hopeless(operation, deadline, peers);
+    };
+    try {
+      whole ? shared().one_shot(data, impatience) : shared().two_shot(data, impatience);
+    } catch (const std::exception& error) {
+      tell_failure(error);
+      throw;
+    }
+    publish(position_in(operation, false));
+    count(cost.messages, cost.elements * static_cast<std::int64_t>(size_of(data.dtype)));
+  });
+  return true;
 }
 
 Traffic HostTransport::traffic() const noexcept { return {messages_.load(), bytes_.load()}; }

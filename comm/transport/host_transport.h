@@ -5,10 +5,15 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
+#include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "comm/transport.h"
 #include "comm/transport/report.h"
+#include "comm/transport/shared_exchange.h"
 
 namespace lockstep::comm {
 
@@ -38,6 +43,8 @@ class HostTransport : public Transport {
   void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
                 Stream& stream) final;
   [[nodiscard]] Traffic traffic() const noexcept final;
+  [[nodiscard]] Memory shared_memory(std::size_t bytes) final;
+  bool shared_sum(const Plan& plan, FlatSpan data, const Operation& operation, Stream& stream) final;
 
  protected:
   HostTransport(int rank, Topology topology, double deadline_s)
@@ -49,13 +56,27 @@ class HostTransport : public Transport {
                     const Operation& operation) = 0;
   /// Publishes where this rank is, for the reports of others. Any thread.
   virtual void publish(const Position& position) = 0;
+  /// True when share() gives memory; the same on every rank.
+  [[nodiscard]] virtual bool shares() const noexcept { return false; }
+  /// Collective, blocks at most until the deadline. One zeroed block per rank, by rank, in reach of all; they
+  /// live as long as anybody may use them.
+  virtual std::vector<std::byte*> share(std::size_t /*bytes*/) { return {}; }
+  /// Asked now and then while shared_sum() waits for `peers`: throws when that is no use (any more).
+  virtual void stop_if_hopeless(const Operation& /*operation*/, const Deadline& /*deadline*/,
+                                const std::vector<int>& /*peers*/) {}
+  /// A shared_sum() of this rank has failed: peers need not wait for it.
+  virtual void tell_failure(const std::exception& /*error*/) {}
 
  private:
   void check(int peer, const FlatSpan& data) const;
+  void count(std::int64_t messages, std::int64_t bytes) noexcept;
+  /// Collective the first time.
+  SharedExchange& shared();
 
   int rank_;
   Topology topology_;
   double deadline_s_;
+  std::unique_ptr<SharedExchange> shared_;
   std::atomic<std::int64_t> messages_{0};
   std::atomic<std::int64_t> bytes_{0};
 };

@@ -205,6 +205,22 @@ class MpiTransport final : public HostTransport {
     throw report;
   }
 
+  [[nodiscard]] bool shares() const noexcept override { return topology().nodes() == 1; }
+
+  /// The window's own calls wait without a deadline, so ranks first meet with one.
+  std::vector<std::byte*> share(std::size_t bytes) override {
+    const Deadline deadline(deadline_s());
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
+    if (!complete_by(request, deadline)) expire({.name = "sharing memory"}, deadline, {});
+    return share_window(*job_, comm_, bytes);
+  }
+
+  void stop_if_hopeless(const Operation& operation, const Deadline& deadline,
+                        const std::vector<int>& peers) override {
+    if (deadline.expired()) expire(operation, deadline, peers);
+  }
+
   void publish(const Position& position) override { job_->watch.publish(id_, position); }
 
   std::shared_ptr<MpiJob> job_;

@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -87,9 +88,15 @@ class MpiWatch {
 struct MpiJob {
   Topology topology = 1;  ///< of MPI_COMM_WORLD, which all transports span
   MpiWatch watch;
-  std::atomic<int> transports{0};   ///< rank 0's count names them
+  std::atomic<int> transports{0};  ///< rank 0's count names them
+  std::vector<MPI_Win> windows;    ///< shared memory: lives until the end of the job
+  std::mutex windows_mutex;
   std::atomic<bool> failed{false};  ///< a transport gave up: MPI cannot be finalised any more
 };
+
+/// Collective over `comm`, whose ranks share a node. Zeroed memory of `bytes` per rank, by rank, in a window
+/// of the job.
+[[nodiscard]] std::vector<std::byte*> share_window(MpiJob& job, MPI_Comm comm, std::size_t bytes);
 
 /// Collective. A transport over a duplicate of `comm`.
 [[nodiscard]] std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiJob> job, MPI_Comm comm,

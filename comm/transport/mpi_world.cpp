@@ -54,6 +54,7 @@ class MpiWorld final : public World {
       return;
     }
     job_->watch.release();
+    for (MPI_Win& window : job_->windows) MPI_Win_free(&window);
     job_.reset();
     MPI_Finalize();
   }

@@ -11,24 +11,32 @@ namespace lockstep::comm {
 
 class Patience {
  public:
+  Patience() = default;
+  /// `crowded`: others wait for this core, so no spinning.
+  explicit Patience(bool crowded)
+      : begin_(std::chrono::steady_clock::now() - (crowded ? kSpin : kSpin * 0)) {}
+
   void pause() {
     using namespace std::chrono_literals;
-    constexpr auto kSpin = 20us;      // about ten latencies of a small message inside a node
     constexpr auto kYield = 200us;    // below this a sleep, which takes at least the 50 us of timer slack,
                                       // costs more than an eighth
     constexpr auto kLongest = 200us;  // lets a kernel socket buffer of 256 KiB keep a 10 Gbit/s link busy
-    const auto waited = std::chrono::steady_clock::now() - begin_;
-    if (waited < kSpin) return;
-    if (waited < kYield) {
+    const auto so_far = waited();
+    if (so_far < kSpin) return;
+    if (so_far < kYield) {
       std::this_thread::yield();
     } else {
-      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(waited / 8, kLongest));
+      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(so_far / 8, kLongest));
     }
   }
+  [[nodiscard]] std::chrono::nanoseconds waited() const { return std::chrono::steady_clock::now() - begin_; }
   /// Something came: more may come at once.
   void renew() { begin_ = std::chrono::steady_clock::now(); }
 
  private:
+  static constexpr std::chrono::microseconds kSpin{
+      20};  // about ten latencies of a small message inside a node
+
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 

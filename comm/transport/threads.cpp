@@ -32,6 +32,23 @@ void ThreadJob::end(int rank) {
   wake_all();
 }
 
+void ThreadJob::stop_if_hopeless(const Channel& channel, const Operation& operation, int rank,
+                                 const Deadline& deadline, const std::vector<int>& peers) {
+  if (!failure.empty()) throw PeerFailed(Fault::communication, failure);
+  for (const int peer : peers) {
+    if (ended[static_cast<std::size_t>(peer)] == 0) continue;
+    throw Error(Fault::communication,
+                fmt::format("{} (sequence {}) on rank {}: rank {} has ended without taking part",
+                            operation.name, operation.sequence, rank, peer));
+  }
+  if (!deadline.expired()) return;
+  Expired late{rank, operation, deadline.waited_s(), peers, {}};
+  late.positions.assign(channel.positions.begin(), channel.positions.end());
+  const DeadlineExpired error(late);
+  expired.insert(error.what());
+  throw error;
+}
+
 void ThreadJob::wake_all() {
   for (std::condition_variable& each : wake) each.notify_all();
 }
@@ -54,7 +71,7 @@ class Delivery {
     while (true) {
       if (take_one()) continue;
       if (pending_.empty() && acknowledged()) return;
-      stop_if_hopeless(deadline);
+      job_.stop_if_hopeless(channel_, operation_, rank_, deadline, waiting_for());
       waker(rank_).wait_until(lock_, deadline.end());
     }
   }
@@ -127,23 +144,6 @@ class Delivery {
     return peers;
   }
 
-  void stop_if_hopeless(const Deadline& deadline) const {
-    if (!job_.failure.empty()) throw PeerFailed(Fault::communication, job_.failure);
-    const std::vector<int> peers = waiting_for();
-    for (const int peer : peers) {
-      if (job_.ended[static_cast<std::size_t>(peer)] == 0) continue;
-      throw Error(Fault::communication,
-                  fmt::format("{} (sequence {}) on rank {}: rank {} has ended without taking part",
-                              operation_.name, operation_.sequence, rank_, peer));
-    }
-    if (!deadline.expired()) return;
-    Expired expired{rank_, operation_, deadline.waited_s(), peers, {}};
-    expired.positions.assign(channel_.positions.begin(), channel_.positions.end());
-    const DeadlineExpired error(expired);
-    job_.expired.insert(error.what());
-    throw error;
-  }
-
   /// After a failure no peer may read this rank's bytes: takes back what is still on offer, waits for copies
   /// that run.
   void withdraw() {
@@ -191,6 +191,42 @@ class ThreadTransport final : public HostTransport {
       throw;
     }
   }
+  [[nodiscard]] bool shares() const noexcept override { return topology().nodes() == 1; }
+
+  std::vector<std::byte*> share(std::size_t bytes) override {
+    const Operation operation{.name = "sharing memory"};
+    const Deadline deadline(deadline_s());
+    Memory mine = allocate(Device{}, bytes);
+    std::unique_lock lock(job_->mutex);
+    const auto index = static_cast<std::size_t>(channel_->shares[static_cast<std::size_t>(rank())]++);
+    if (channel_->shared.size() <= index) channel_->shared.resize(index + 1);
+    channel_->shared[index].resize(static_cast<std::size_t>(size()));
+    channel_->shared[index][static_cast<std::size_t>(rank())] = std::move(mine);
+    job_->wake_all();
+    while (true) {
+      std::vector<std::byte*> blocks;
+      std::vector<int> missing;
+      for (int peer = 0; peer < size(); ++peer) {
+        blocks.push_back(
+            static_cast<std::byte*>(channel_->shared[index][static_cast<std::size_t>(peer)].data()));
+        if (blocks.back() == nullptr) missing.push_back(peer);
+      }
+      if (missing.empty()) return blocks;
+      job_->stop_if_hopeless(*channel_, operation, rank(), deadline, missing);
+      job_->wake[static_cast<std::size_t>(rank())].wait_until(lock, deadline.end());
+    }
+  }
+
+  void stop_if_hopeless(const Operation& operation, const Deadline& deadline,
+                        const std::vector<int>& peers) override {
+    const std::lock_guard lock(job_->mutex);
+    job_->stop_if_hopeless(*channel_, operation, rank(), deadline, peers);
+  }
+
+  void tell_failure(const std::exception& error) override {
+    if (dynamic_cast<const PeerFailed*>(&error) == nullptr) job_->fail(rank(), error.what());
+  }
+
   void publish(const Position& position) override {
     const std::lock_guard lock(job_->mutex);
     channel_->positions[static_cast<std::size_t>(rank())] = position;

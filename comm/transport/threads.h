@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "comm/transport/host_transport.h"
+#include "core/memory.h"
 
 namespace lockstep::comm {
 
@@ -30,6 +31,7 @@ struct Channel {
   explicit Channel(int ranks)
       : boxes(static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks)),
         positions(static_cast<std::size_t>(ranks)),
+        shares(static_cast<std::size_t>(ranks)),
         duplicates(static_cast<std::size_t>(ranks)),
         size(ranks) {}
   [[nodiscard]] std::deque<Post*>& box(int from, int to) {
@@ -39,7 +41,9 @@ struct Channel {
 
   std::vector<std::deque<Post*>> boxes;
   std::vector<Position> positions;
-  std::vector<int> duplicates;  ///< by rank: how many duplicates it has asked for
+  std::vector<std::vector<Memory>> shared;  ///< by share(): one block per rank
+  std::vector<int> shares;                  ///< by rank: how often it has called share()
+  std::vector<int> duplicates;              ///< by rank: how many duplicates it has asked for
   int size;
 };
 
@@ -64,6 +68,10 @@ class ThreadJob {
   /// Rank `rank` will send and receive no more.
   void end(int rank);
   void wake_all();
+  /// Under the lock: throws when rank `rank` need not wait for `peers` (any more): somebody failed, one of
+  /// them has ended, or the deadline has passed.
+  void stop_if_hopeless(const Channel& channel, const Operation& operation, int rank,
+                        const Deadline& deadline, const std::vector<int>& peers);
 
   const Topology topology;
   const int size;

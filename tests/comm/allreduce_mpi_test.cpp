@@ -4,7 +4,7 @@
 
 #include "comm/bench_allreduce.h"
 #include "comm/exchange.h"
-#include "tests/comm/sums.h"
+#include "tests/comm/shared_checks.h"
 #include "tests/support/mpi_main.h"
 
 namespace lockstep::comm {
@@ -21,6 +21,14 @@ TEST(AllreduceOverMpi, a_large_array_sums_with_its_stated_cost) {
     Summer summer(world(), chosen);
     if (!has_tiny_segments(chosen.name)) expect_exact_sum<float>(summer, 1'000'003);
   }
+}
+
+TEST(SharedMemoryOverMpi, owned_arrays_sum_to_the_bits_of_the_plan) {
+  if (world().size() > 1) expect_sums_in_owned_memory(world());
+}
+TEST(SharedMemoryOverMpi, other_arrays_are_staged) { expect_staged_sums(world()); }
+TEST(SharedMemoryOverMpi, sums_in_a_row_do_not_meet) {
+  if (world().size() > 1) expect_sums_in_a_row(world());
 }
 
 TEST(AllreduceOverMpi, benchmark_finds_nothing_wrong) {

@@ -34,6 +34,12 @@ class CountingTransport final : public Transport {
   bool library_sum(FlatSpan data, const Operation& operation, Stream& stream) override {
     return inner_->library_sum(data, operation, stream);
   }
+  Memory shared_memory(std::size_t bytes) override { return inner_->shared_memory(bytes); }
+  bool shared_sum(const Plan& plan, FlatSpan data, const Operation& operation, Stream& stream) override {
+    const bool taken = inner_->shared_sum(plan, data, operation, stream);
+    if (taken) rounds_ += static_cast<std::int64_t>(plan.rounds.size());
+    return taken;
+  }
 
  private:
   std::unique_ptr<Transport> inner_;

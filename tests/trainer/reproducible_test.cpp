@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "comm/allreduce/schedule.h"
 #include "tests/trainer/tiny_run.h"
 
 namespace lockstep::trainer {
@@ -38,6 +39,17 @@ TEST_P(Reproducible, ranks_1_2_4_8_train_the_same_bits) {
   EXPECT_EQ(train_once(kind(), settings(), 2), alone);
   EXPECT_EQ(train_once(kind(), settings(), 4), alone);
   EXPECT_EQ(train_once(kind(), settings(), 8), alone);
+}
+
+TEST_P(Reproducible, every_schedule_of_the_balanced_tree_trains_the_same_bits) {
+  const Hashes alone = train_once(kind(), settings(), 1);
+  for (const auto& row : comm::schedules().rows()) {
+    const auto schedule = comm::schedules().create(row.name, Options::of(row.settings));
+    if (!schedule->layout_invariant()) continue;
+    Overrides chosen = settings();
+    chosen.push_back("allreduce.name=" + std::string(row.name));
+    EXPECT_EQ(train_once(kind(), chosen, 4), alone) << row.name;
+  }
 }
 
 TEST_P(Reproducible, bucket_size_and_overlap_change_no_bit) {

@@ -70,12 +70,14 @@ void cpu_fill(FlatSpan x, float value, Stream& stream) {
   });
 }
 
-void cpu_sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream) {
-  stream.host([left, right, out] {
-    with_summable_dtype(out.dtype, [&]<class T>(T* /*tag*/) {
-      sum(left.as<T>().data(), right.as<T>().data(), out.as<T>().data(), out.count);
-    });
+void sum_now(FlatSpan left, FlatSpan right, FlatSpan out) {
+  with_summable_dtype(out.dtype, [&]<class T>(T* /*tag*/) {
+    sum(left.as<T>().data(), right.as<T>().data(), out.as<T>().data(), out.count);
   });
+}
+
+void cpu_sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream) {
+  stream.host([left, right, out] { sum_now(left, right, out); });
 }
 
 void cpu_axpy(float factor, FlatSpan x, FlatSpan y, Stream& stream) {

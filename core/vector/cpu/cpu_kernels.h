@@ -7,6 +7,8 @@ namespace lockstep::vector {
 
 void cpu_fill(FlatSpan x, float value, Stream& stream);
 void cpu_cast(FlatSpan from, FlatSpan to, Stream& stream);
+/// The loop of cpu_sum on the calling thread, for host work that is already in stream order.
+void sum_now(FlatSpan left, FlatSpan right, FlatSpan out);
 void cpu_sum(FlatSpan left, FlatSpan right, FlatSpan out, Stream& stream);
 void cpu_axpy(float factor, FlatSpan x, FlatSpan y, Stream& stream);
 void cpu_scale(float factor, FlatSpan x, Stream& stream);
