@@ -39,6 +39,9 @@ class RandomSource {
   [[nodiscard]] std::array<std::uint32_t, 4> block(std::uint64_t block) const noexcept;
   /// out[i] = block(first + i): several times faster for many.
   void blocks(std::uint64_t first, std::span<std::array<std::uint32_t, 4>> out) const noexcept;
+  /// Of Philox: for code that makes the same words elsewhere. The index does not enter it: block b of index i
+  /// is philox({low(b), high(b), low(i), high(i)}, key()).
+  [[nodiscard]] std::array<std::uint32_t, 2> key() const noexcept { return key_; }
 
  private:
   std::array<std::uint32_t, 2> key_;

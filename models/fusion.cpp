@@ -11,9 +11,11 @@
 namespace lockstep::models {
 namespace {
 
-using Pattern = std::array<std::string_view, 3>;  ///< op names; empty: shorter
+using Pattern = std::array<std::string_view, 4>;  ///< op names; empty: shorter
 
 constexpr std::array kPatterns{
+    Pattern{"linear", "gelu", "linear", "add"},
+    Pattern{"linear", "gelu", "linear"},
     Pattern{"batch_norm", "add", "relu"},
     Pattern{"linear", "dropout", "add"},
     Pattern{"conv2d", "add", "relu"},

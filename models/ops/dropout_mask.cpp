@@ -6,8 +6,6 @@
 #include <cmath>
 #include <string>
 
-#include "core/random.h"
-
 namespace lockstep::models {
 namespace {
 
@@ -15,11 +13,18 @@ constexpr std::size_t kBlocks = 64;  ///< made at a time
 
 }  // namespace
 
+RandomSource dropout_source(std::uint64_t seed, std::string_view node, std::int64_t sample) {
+  return {seed, "dropout:" + std::string(node), static_cast<std::uint64_t>(sample)};
+}
+
+std::uint32_t dropout_threshold(float rate) noexcept {
+  return static_cast<std::uint32_t>(std::ceil(static_cast<double>(rate) * 0x1p24));
+}
+
 void dropout_mask(std::uint64_t seed, std::string_view node, std::int64_t sample, float rate,
                   std::int64_t first, std::span<std::uint8_t> mask) {
-  const RandomSource source(seed, "dropout:" + std::string(node), static_cast<std::uint64_t>(sample));
-  // Kept when the 24-bit uniform value is at least `rate`, compared as integers.
-  const auto threshold = static_cast<std::uint32_t>(std::ceil(static_cast<double>(rate) * 0x1p24));
+  const RandomSource source = dropout_source(seed, node, sample);
+  const std::uint32_t threshold = dropout_threshold(rate);
   const auto start = static_cast<std::uint64_t>(first);
   const std::uint64_t end = start + mask.size();
   std::array<std::array<std::uint32_t, 4>, kBlocks> words{};

@@ -56,6 +56,11 @@ struct Pass {
       0;  ///< global number of the microbatch's first sample over the whole training: keys dropout
   std::int64_t rows =
       -1;  ///< loss: only the first `rows` samples count (a padded last evaluation batch); -1: all
+  /// On a GPU, when given: the sample's number lies there instead, so that a captured step finds each step's
+  /// own.
+  const std::int64_t* first_sample_at = nullptr;
+  /// Multiplies the gradient of the loss, when given; on the backend's device.
+  const float* loss_scale = nullptr;
   /// For measurements: attention runs its matrix products alone, on whatever lies in memory.
   bool products_only = false;
 };
@@ -117,6 +122,8 @@ struct BackendOptions {
   Device device = {};          ///< which GPU, for backends that have a choice
   Dtype compute = Dtype::f32;  ///< f32 or bf16; on a GPU also f16
   bool tf32 = false;           ///< f32 products may round their operands to TF32 (GPUs only)
+  bool tune = false;           ///< on a GPU: time the libraries' algorithms and keep the fastest
+  bool repeatable = false;     ///< on a GPU: the same bits again also where that is slower
   int threads = 1;             ///< library threads of the compute stream
   SumHook sum;                 ///< empty: a lone rank
   int ranks = 1;               ///< how many ranks the hook sums over

@@ -85,7 +85,9 @@ std::set<std::string> offers(const Ops& ops, Inner inner, bool fuse = true) {
 }
 
 const std::vector<Ops>& patterns() {
-  static const std::vector<Ops> all{{"batch_norm", "add", "relu"},
+  static const std::vector<Ops> all{{"linear", "gelu", "linear", "add"},
+                                    {"linear", "gelu", "linear"},
+                                    {"batch_norm", "add", "relu"},
                                     {"linear", "dropout", "add"},
                                     {"conv2d", "add", "relu"},
                                     {"batch_norm", "relu"},

@@ -7,8 +7,10 @@
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "models/ops/cuda/activation.cuh"
 #include "models/ops/cuda/convert.h"
 #include "models/ops/cuda/kernels.h"
+#include "models/ops/cuda/vocabulary.h"
 
 namespace lockstep::models {
 namespace {
@@ -17,6 +19,22 @@ using namespace cuda;
 using lockstep::cuda::check;
 using lockstep::cuda::native;
 
+std::unique_ptr<Kernel> make(const Linear&, const Site& s) {
+  return s.request.fused.size() > 1 ? make_feed_forward(s) : make_linear(s);
+}
+std::unique_ptr<Kernel> make(const TiedLinear&, const Site& s) { return make_tied_linear(s); }
+std::unique_ptr<Kernel> make(const LayerNorm&, const Site& s) { return make_layer_norm(s); }
+std::unique_ptr<Kernel> make(const Embedding&, const Site& s) { return make_embedding(s); }
+std::unique_ptr<Kernel> make(const PositionEmbedding&, const Site& s) { return make_position_embedding(s); }
+std::unique_ptr<Kernel> make(const CausalAttention&, const Site& s) { return make_attention(s); }
+std::unique_ptr<Kernel> make(const Dropout&, const Site& s) { return make_dropout(s); }
+std::unique_ptr<Kernel> make(const Add&, const Site& s) { return make_add(s); }
+std::unique_ptr<Kernel> make(const Flatten&, const Site& s) { return make_flatten(s); }
+std::unique_ptr<Kernel> make(const MeanSquaredError&, const Site& s) { return make_mean_squared_error(s); }
+std::unique_ptr<Kernel> make(const SmoothL1&, const Site& s) { return make_smooth_l1(s); }
+std::unique_ptr<Kernel> make(const SoftmaxCrossEntropy&, const Site& s) {
+  return make_softmax_cross_entropy(s);
+}
 std::unique_ptr<Kernel> make(const Relu&, const Site& s) { return make_activation(s); }
 std::unique_ptr<Kernel> make(const LeakyRelu&, const Site& s) { return make_activation(s); }
 std::unique_ptr<Kernel> make(const Gelu&, const Site& s) { return make_activation(s); }
@@ -26,8 +44,36 @@ std::unique_ptr<Kernel> make(const Op&, const Site& s) {
                                          s.request.node->name, op_name(s.request.node->spec)));
 }
 
+template <class Op>
+bool is(const Node* node) {
+  return std::holds_alternative<Op>(node->spec);
+}
+/// An activation whose gradient needs the activation's output, or GELU.
+bool joins_product(const Node* node) {
+  const Epilogue epilogue = epilogue_of(node->spec);
+  return epilogue.activation != Activation::none && epilogue.slope >= 0;
+}
+
 /// Fused requests that a kernel of this backend runs as one.
-bool accepts(const KernelRequest& /*request*/) { return false; }
+bool accepts(const KernelRequest& request) {
+  const auto& fused = request.fused;
+  if (is<Dropout>(request.node)) return fused.size() == 1 && is<Add>(fused[0]);
+  if (!is<Linear>(request.node)) return false;
+  if (fused.size() == 1) return is<Add>(fused[0]) || joins_product(fused[0]);
+  return is<Gelu>(fused[0]) && is<Linear>(fused[1]) && (fused.size() == 2 || is<Add>(fused[2]));
+}
+
+/// Operations over the last axis would see the wrong one in a channels-last image.
+void check_last_axis(const KernelRequest& request) {
+  const bool last_axis =
+      is<Linear>(request.node) || is<TiedLinear>(request.node) || is<LayerNorm>(request.node);
+  if (!last_axis || request.inputs.front().shape.rank() != 4) return;
+  throw Error(
+      Fault::config,
+      fmt::format("node '{}' ({}): the cuda backend does not run it over the last axis of an image {}",
+                  request.node->name, op_name(request.node->spec), request.inputs.front().shape.text()),
+      "flatten the image first");
+}
 
 class CudaBackend final : public Backend {
  public:
@@ -38,6 +84,7 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] std::unique_ptr<Kernel> make(const KernelRequest& request) override {
     if (!request.fused.empty() && !accepts(request)) return nullptr;
+    check_last_axis(request);
     const Site site{request, options_};
     return std::visit([&](const auto& op) { return models::make(op, site); }, request.node->spec);
   }
@@ -61,6 +108,7 @@ class CudaBackend final : public Backend {
 
   void download(const void* stored, const TensorLayout& layout, void* host, Stream& stream) override {
     const cudaStream_t on = native(stream);
+    if (is_padded_logits(layout)) return download_padded(stored, layout, host, stream);
     const std::size_t bytes = static_cast<std::size_t>(layout.shape.count()) * sizeof(float);
     float* dense = staging(bytes, stream);
     load_dense(stored, layout, dense, options_.device, on);
@@ -72,6 +120,17 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  void download_padded(const void* stored, const TensorLayout& layout, void* host, Stream& stream) {
+    const Rows rows = rows_of(layout.shape);
+    const TensorLayout whole{{rows.count, row_step(layout)}, layout.dtype, nullptr};
+    float* dense = staging(static_cast<std::size_t>(whole.shape.count()) * sizeof(float), stream);
+    load_dense(stored, whole, dense, options_.device, native(stream));
+    const std::size_t width = static_cast<std::size_t>(rows.width) * sizeof(float);
+    check(cudaMemcpy2DAsync(host, width, dense, static_cast<std::size_t>(row_step(layout)) * sizeof(float),
+                            width, static_cast<std::size_t>(rows.count), cudaMemcpyDeviceToHost,
+                            native(stream)),
+          "cudaMemcpy2DAsync");
+  }
   /// Dense f32 on the GPU for conversions, in stream order.
   float* staging(std::size_t bytes, Stream& stream) {
     if (bytes > staging_.bytes()) {

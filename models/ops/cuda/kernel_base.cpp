@@ -11,7 +11,10 @@ const Shape& Site::output() const {
 CudaKernel::CudaKernel(const Site& site) : CudaKernel(site, site.options.compute) {}
 
 CudaKernel::CudaKernel(const Site& site, Dtype output_dtype)
-    : output_(activation(site.output(), output_dtype)),
+    : CudaKernel(site, activation(site.output(), output_dtype)) {}
+
+CudaKernel::CudaKernel(const Site& site, TensorLayout output)
+    : output_(std::move(output)),
       work_(work_of(site.request, size_of(site.options.compute))),
       device_(site.options.device),
       compute_(site.options.compute) {}

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "models/ops/image_order.h"
 #include "models/ops/kernel.h"
@@ -41,6 +42,7 @@ class CudaKernel : public Kernel {
   explicit CudaKernel(const Site& site);
   /// A loss: f32 rows whatever the compute dtype.
   CudaKernel(const Site& site, Dtype output_dtype);
+  CudaKernel(const Site& site, TensorLayout output);
 
   [[nodiscard]] Device device() const noexcept { return device_; }
   [[nodiscard]] Dtype compute() const noexcept { return compute_; }

@@ -9,5 +9,20 @@
 namespace lockstep::models::cuda {
 
 [[nodiscard]] std::unique_ptr<Kernel> make_activation(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_linear(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_tied_linear(const Site& site);
+/// Linear, GELU, linear, and perhaps a sum.
+[[nodiscard]] std::unique_ptr<Kernel> make_feed_forward(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_layer_norm(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_embedding(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_position_embedding(const Site& site);
+/// Dropout, and perhaps a sum.
+[[nodiscard]] std::unique_ptr<Kernel> make_dropout(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_add(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_flatten(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_attention(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_softmax_cross_entropy(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_mean_squared_error(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_smooth_l1(const Site& site);
 
 }  // namespace lockstep::models::cuda

@@ -1,0 +1,220 @@
+// Softmax cross-entropy over rows of K logits (samples, tokens or pixels: channels-last images are rows of
+// classes; rows may be padded). Forward reads the logits once, keeping the log-sum-exp in two parts (peak,
+// and the logarithm relative to it): their sum would lose the small one at large logits. Backward makes the
+// probabilities again, also where the gradient overwrites the logits. A label that is no class makes its row
+// NaN, which stops the run as diverged.
+#include <variant>
+
+#include "models/ops/cuda/kernels.h"
+#include "models/ops/cuda/loss_share.cuh"
+#include "models/ops/cuda/lot.cuh"
+#include "models/ops/cuda/vocabulary.h"
+
+namespace lockstep::models::cuda {
+namespace {
+
+using namespace lockstep::cuda;
+
+struct Rowset {
+  std::int64_t rows, classes, step;  ///< `step`: elements from row to row
+  std::int64_t counted;              ///< rows from here on do not count
+  std::int64_t ignored;              ///< label
+  float smoothing;
+};
+
+struct Normaliser {
+  float peak, log_sum;
+};
+
+/// exp(peak) * sum, and the plain sum of logits.
+struct Partial {
+  float peak, sum, plain;
+  __device__ __forceinline__ void join(const Partial& other) {
+    const float higher = fmaxf(peak, other.peak);
+    if (higher == -INFINITY) return;
+    sum = sum * __expf(peak - higher) + other.sum * __expf(other.peak - higher);
+    peak = higher;
+    plain += other.plain;
+  }
+};
+
+__device__ __forceinline__ Partial warp_join(Partial mine) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const Partial other{__shfl_xor_sync(0xffffffffU, mine.peak, distance),
+                        __shfl_xor_sync(0xffffffffU, mine.sum, distance),
+                        __shfl_xor_sync(0xffffffffU, mine.plain, distance)};
+    mine.join(other);
+  }
+  return mine;
+}
+
+/// The threads that share a row: a warp or a block.
+template <bool kBlock>
+__device__ __forceinline__ std::int64_t own_row() {
+  return kBlock ? blockIdx.x : static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
+}
+template <bool kBlock>
+__device__ __forceinline__ int lane_of_row() {
+  return kBlock ? threadIdx.x : threadIdx.x % 32;
+}
+template <bool kBlock>
+__device__ __forceinline__ int lanes_of_row() {
+  return kBlock ? blockDim.x : 32;
+}
+
+/// Sums over the row's own elements; in lane 0 of the row's threads.
+template <class T, int kCount, bool kBlock>
+__device__ Partial row_partial(const T* x, std::int64_t classes) {
+  Partial mine{-INFINITY, 0, 0};
+  for (std::int64_t at = std::int64_t{lane_of_row<kBlock>()} * kCount; at < classes;
+       at += std::int64_t{lanes_of_row<kBlock>()} * kCount) {
+    const auto v = Lot<T, kCount>::load(x + at);
+    Partial lot{-INFINITY, 0, 0};
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+      if (at + i < classes) lot.peak = fmaxf(lot.peak, to_float(v.values[i]));
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if (at + i >= classes) continue;
+      lot.sum += __expf(to_float(v.values[i]) - lot.peak);
+      lot.plain += to_float(v.values[i]);
+    }
+    mine.join(lot);
+  }
+  mine = warp_join(mine);
+  if constexpr (kBlock) {
+    __shared__ Partial room[32];
+    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    if (threadIdx.x % 32 == 0) room[warp] = mine;
+    __syncthreads();
+    if (warp == 0) {
+      mine = threadIdx.x < warps ? room[threadIdx.x] : Partial{-INFINITY, 0, 0};
+      mine = warp_join(mine);
+    }
+  }
+  return mine;
+}
+
+template <class T, int kCount, bool kBlock>
+__global__ void forward_kernel(const T* x, const std::int32_t* targets, float* losses, Normaliser* saved,
+                               Rowset set) {
+  const std::int64_t row = own_row<kBlock>();
+  if (row >= set.rows) return;
+  const std::int64_t target = targets[row];
+  const bool first = lane_of_row<kBlock>() == 0;
+  if (row >= set.counted || target == set.ignored) {
+    if (first) losses[row] = kIgnoredRow;
+    return;
+  }
+  const T* logits = x + row * set.step;
+  const Partial all = row_partial<T, kCount, kBlock>(logits, set.classes);
+  if (!first) return;
+  const float log_sum = logf(all.sum);
+  saved[row] = {all.peak, log_sum};
+  if (target < 0 || target >= set.classes) {
+    losses[row] = nanf("");
+    return;
+  }
+  const float own = log_sum - (to_float(logits[target]) - all.peak);
+  const float mean = log_sum - (all.plain / static_cast<float>(set.classes) - all.peak);
+  losses[row] = fmaxf((1 - set.smoothing) * own + set.smoothing * mean, 0.0F);
+}
+
+/// `dx` may be `x`.
+template <class T, int kCount, bool kBlock>
+__global__ void backward_kernel(const T* x, const std::int32_t* targets, const float* losses,
+                                const Normaliser* saved, const float* share, T* dx, bool add, Rowset set) {
+  const std::int64_t row = own_row<kBlock>();
+  if (row >= set.rows) return;
+  const float loss = losses[row];
+  const bool counts = loss != kIgnoredRow;
+  const float factor = !counts ? 0.0F : isnan(loss) ? loss : *share;
+  const Normaliser normaliser = counts ? saved[row] : Normaliser{0, 0};
+  const float smooth = set.smoothing / static_cast<float>(set.classes);
+  const std::int64_t target = targets[row];
+  for (std::int64_t at = std::int64_t{lane_of_row<kBlock>()} * kCount; at < set.step;
+       at += std::int64_t{lanes_of_row<kBlock>()} * kCount) {
+    const auto v = Lot<T, kCount>::load(x + row * set.step + at);
+    T* to = dx + row * set.step + at;
+    Lot<T, kCount> d;
+    if (add) d = Lot<T, kCount>::load(to);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const float wanted = smooth + (at + i == target ? 1 - set.smoothing : 0.0F);
+      const float probability = __expf(to_float(v.values[i]) - normaliser.peak - normaliser.log_sum);
+      const float g = counts && at + i < set.classes ? factor * (probability - wanted) : 0.0F;
+      d.values[i] = from_float<T>(add ? to_float(d.values[i]) + g : g);
+    }
+    d.store(to);
+  }
+}
+
+template <class T>
+class CrossEntropyKernel final : public CudaKernel {
+ public:
+  explicit CrossEntropyKernel(const Site& site)
+      : CudaKernel(site, Dtype::f32), samples_(site.input()[0]), set_{rows_of(site.input()).count,
+                                                                      rows_of(site.input()).width,
+                                                                      row_step(site.request.inputs[0]),
+                                                                      0,
+                                                                      0,
+                                                                      0} {
+    const auto& op = std::get<SoftmaxCrossEntropy>(site.request.node->spec);
+    set_.ignored = op.ignore_index;
+    set_.smoothing = op.label_smoothing;
+  }
+
+  [[nodiscard]] std::size_t saved_bytes() const override {
+    return padded(sizeof(float)) + static_cast<std::size_t>(set_.rows) * sizeof(Normaliser);
+  }
+
+  void forward(const Pass& pass, Stream& stream) override {
+    Rowset set = set_;
+    set.counted = (pass.rows < 0 ? samples_ : std::min(pass.rows, samples_)) * (set.rows / samples_);
+    with_threads([&](auto lot, auto block, unsigned blocks, unsigned threads) {
+      forward_kernel<T, decltype(lot)::value, decltype(block)::value><<<blocks, threads, 0, native(stream)>>>(
+          in<T>(), in<std::int32_t>(1), out<float>(), normalisers(), set);
+    });
+    check_launch("softmax_cross_entropy");
+  }
+
+  void backward(const Pass& pass, Stream& stream) override {
+    if (in_gradient<T>() == nullptr) return;
+    auto* share = saved<float>();
+    share_kernel<<<1, 1024, 0, native(stream)>>>(out<float>(), set_.rows, pass.loss_scale, share);
+    with_threads([&](auto lot, auto block, unsigned blocks, unsigned threads) {
+      backward_kernel<T, decltype(lot)::value, decltype(block)::value>
+          <<<blocks, threads, 0, native(stream)>>>(in<T>(), in<std::int32_t>(1), out<float>(), normalisers(),
+                                                   share, in_gradient<T>(), adds(), set_);
+    });
+    check_launch("softmax_cross_entropy backward");
+  }
+
+ private:
+  static constexpr std::int64_t kWide = 2048;  ///< classes from which a row gets a block
+
+  [[nodiscard]] Normaliser* normalisers() const { return saved<Normaliser>(padded(sizeof(float))); }
+  /// Calls run(elements of a lot, block or warp per row, blocks, threads).
+  template <class Run>
+  void with_threads(Run&& run) const {
+    with_lots<T>(set_.step, true, [&](auto lot) {
+      if (set_.classes >= kWide) {
+        run(lot, std::true_type{}, static_cast<unsigned>(set_.rows), 1024U);
+      } else {
+        run(lot, std::false_type{}, static_cast<unsigned>((set_.rows + 7) / 8), 256U);
+      }
+    });
+  }
+
+  std::int64_t samples_;
+  Rowset set_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_softmax_cross_entropy(const Site& site) {
+  return make_typed<CrossEntropyKernel>(site);
+}
+
+}  // namespace lockstep::models::cuda

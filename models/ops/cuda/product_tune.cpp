@@ -1,0 +1,112 @@
+// Times the algorithms that cuBLASLt suggests for a product, on operands of its own.
+#include <algorithm>
+#include <limits>
+
+#include "core/cuda/cuda.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "models/ops/cuda/product_plan.h"
+#include "models/ops/cuda/rowwise.h"
+
+namespace lockstep::models::cuda {
+namespace {
+
+using lockstep::cuda::check;
+
+constexpr int kWarmUps = 1, kRepetitions = 3;
+
+/// A stream and two events that go with their owner.
+class Stopwatch {
+ public:
+  Stopwatch() {
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    check(cudaEventCreate(&begin_), "cudaEventCreate");
+    check(cudaEventCreate(&end_), "cudaEventCreate");
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  ~Stopwatch() {
+    static_cast<void>(cudaEventDestroy(begin_));
+    static_cast<void>(cudaEventDestroy(end_));
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
+  [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
+  void start() { check(cudaEventRecord(begin_, stream_), "cudaEventRecord"); }
+  [[nodiscard]] float stop() {
+    float milliseconds = 0;
+    check(cudaEventRecord(end_, stream_), "cudaEventRecord");
+    check(cudaEventSynchronize(end_), "cudaEventSynchronize");
+    check(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
+    return milliseconds;
+  }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
+/// Operands with noise in them: a GPU that multiplies zeros draws less power and runs faster.
+class MadeUp {
+ public:
+  MadeUp(const ProductSpec& s, Device device, cudaStream_t stream)
+      : a_(room(stored(s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k, s.row_a, s.batch, s.step_a),
+                s.input, device, stream)),
+        b_(room(stored(s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n, s.row_b, s.batch, s.step_b),
+                s.input, device, stream)),
+        c_(room(stored(s.m, s.n, s.row_c, s.batch, s.step_c), s.output, device, stream)),
+        beside_(s.tail == Tail::none || s.tail == Tail::relu
+                    ? Memory()
+                    : room(stored(s.m, s.n, s.row_c, 1, 0), s.output, device, stream)),
+        bias_(room(s.n, s.output, device, stream)),
+        workspace_(allocate(device, kProductWorkspace)) {}
+
+  [[nodiscard]] Product::Operands operands() const {
+    return {.a = a_.data(), .b = b_.data(), .c = c_.data(), .bias = bias_.data(), .beside = beside_.data()};
+  }
+  [[nodiscard]] void* workspace() const { return workspace_.data(); }
+
+ private:
+  static std::int64_t stored(std::int64_t rows, std::int64_t columns, std::int64_t row_step,
+                             std::int64_t batch, std::int64_t batch_step) {
+    return rows * (row_step > 0 ? row_step : columns) + (batch - 1) * batch_step;
+  }
+  static Memory room(std::int64_t count, Dtype dtype, Device device, cudaStream_t stream) {
+    Memory memory = allocate(device, static_cast<std::size_t>(count) * size_of(dtype));
+    fill_noise(memory.data(), dtype, count, device, stream);
+    return memory;
+  }
+  Memory a_, b_, c_, beside_, bias_, workspace_;
+};
+
+}  // namespace
+
+cublasLtMatmulAlgo_t fastest(const Product::Plan& plan, const std::vector<cublasLtMatmulAlgo_t>& candidates) {
+  Stopwatch watch;
+  std::unique_ptr<MadeUp> made_up;
+  try {
+    made_up = std::make_unique<MadeUp>(plan.spec, plan.policy.device, watch.stream());
+  } catch (const Error&) {
+    return candidates.front();
+  }
+  float best = std::numeric_limits<float>::infinity();
+  cublasLtMatmulAlgo_t choice = candidates.front();
+  for (const auto& candidate : candidates) {
+    float milliseconds = 0;
+    try {
+      for (int i = 0; i < kWarmUps; ++i)
+        plan.run(made_up->operands(), candidate, made_up->workspace(), watch.stream());
+      watch.start();
+      for (int i = 0; i < kRepetitions; ++i)
+        plan.run(made_up->operands(), candidate, made_up->workspace(), watch.stream());
+      milliseconds = watch.stop();
+    } catch (const Error&) {
+      continue;  // suggested, but refused when run
+    }
+    if (milliseconds >= best) continue;
+    best = milliseconds;
+    choice = candidate;
+  }
+  return choice;
+}
+
+}  // namespace lockstep::models::cuda
