@@ -45,19 +45,19 @@ class Listening final : public Backend {
 enum class Inner { read_once, read_twice, predicted };
 
 /// Adds one operation to x; `other` has the same shape where a sum needs it.
-int append(GraphBuilder& b, const std::string& op, int x, int other) {
-  if (op == "conv2d") return b.conv2d(x, op, {.out_channels = 4, .padding = {1, 1}}, {});
+int append(GraphBuilder& b, const std::string& op, int x, int other, const std::string& name) {
+  if (op == "conv2d") return b.conv2d(x, name, {.out_channels = 4, .padding = {1, 1}}, {});
   if (op == "conv_transpose2d")
-    return b.conv_transpose2d(x, op,
+    return b.conv_transpose2d(x, name,
                               {.out_channels = 4, .kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1}}, {});
-  if (op == "batch_norm") return b.batch_norm(x, op, {});
-  if (op == "layer_norm") return b.layer_norm(x, op);
-  if (op == "linear") return b.linear(x, op, {.out_features = 4}, {});
-  if (op == "relu") return b.apply(Relu{}, {x}, op);
-  if (op == "leaky_relu") return b.apply(LeakyRelu{}, {x}, op);
-  if (op == "gelu") return b.apply(Gelu{}, {x}, op);
-  if (op == "dropout") return b.apply(Dropout{0.5f}, {x}, op);
-  return b.apply(Add{}, {x, other}, op);
+  if (op == "batch_norm") return b.batch_norm(x, name, {});
+  if (op == "layer_norm") return b.layer_norm(x, name);
+  if (op == "linear") return b.linear(x, name, {.out_features = 4}, {});
+  if (op == "relu") return b.apply(Relu{}, {x}, name);
+  if (op == "leaky_relu") return b.apply(LeakyRelu{}, {x}, name);
+  if (op == "gelu") return b.apply(Gelu{}, {x}, name);
+  if (op == "dropout") return b.apply(Dropout{0.5f}, {x}, name);
+  return b.apply(Add{}, {x, other}, name);
 }
 
 bool on_rows(const Ops& ops) {
@@ -70,9 +70,9 @@ Graph chain_graph(const Ops& ops, Inner inner) {
   const int input = b.input(on_rows(ops) ? Shape{4} : Shape{4, 5, 5}, Dtype::f32);
   const int start = b.apply(Gelu{}, {input}, "start");
   const int other = b.apply(Gelu{}, {input}, "other");
-  int x = append(b, ops[0], start, other);
+  int x = append(b, ops[0], start, other, "first");
   const int first = x;
-  for (std::size_t i = 1; i < ops.size(); ++i) x = append(b, ops[i], x, other);
+  for (std::size_t i = 1; i < ops.size(); ++i) x = append(b, ops[i], x, other, ops[i] + std::to_string(i));
   if (inner == Inner::read_twice) x = b.apply(Add{}, {b.apply(Gelu{}, {x}, "after"), first}, "again");
   b.predict(inner == Inner::predicted ? first : b.apply(Gelu{}, {x}, "end"));
   return std::move(b).finish();

@@ -22,6 +22,33 @@ std::size_t alignment_of(std::int64_t in, std::int64_t out, Dtype dtype) {
   return alignment;
 }
 
+ProductSpec forward_spec(const LinearShape& shape, Dtype dtype) {
+  return {.m = shape.rows,
+          .n = shape.out,
+          .k = shape.in,
+          .transpose_b = true,
+          .input = dtype,
+          .output = dtype,
+          .alignment = alignment_of(shape.in, shape.out, dtype)};
+}
+ProductSpec weight_spec(const LinearShape& shape, Dtype dtype) {
+  return {.m = shape.out,
+          .n = shape.in,
+          .k = shape.rows,
+          .transpose_a = true,
+          .input = dtype,
+          .output = Dtype::f32,
+          .alignment = alignment_of(shape.in, shape.out, dtype)};
+}
+ProductSpec input_spec(const LinearShape& shape, Dtype dtype) {
+  return {.m = shape.rows,
+          .n = shape.in,
+          .k = shape.out,
+          .input = dtype,
+          .output = dtype,
+          .alignment = alignment_of(shape.in, shape.out, dtype)};
+}
+
 }  // namespace
 
 ProductPolicy policy_of(const BackendOptions& options) {
@@ -36,43 +63,17 @@ LinearProducts::LinearProducts(const LinearShape& shape, const BackendOptions& o
       epilogue_(epilogue),
       input_from_(input_from) {
   const ProductPolicy policy = policy_of(options);
-  const std::size_t alignment = alignment_of(shape.in, shape.out, dtype_);
-  ProductSpec forward{.m = shape.rows,
-                      .n = shape.out,
-                      .k = shape.in,
-                      .transpose_b = true,
-                      .input = dtype_,
-                      .output = dtype_,
-                      .tail = tail_of(epilogue, dtype_),
-                      .bias = shape.bias,
-                      .alignment = alignment};
+  ProductSpec forward = forward_spec(shape, dtype_);
+  forward.tail = tail_of(epilogue, dtype_);
+  forward.bias = shape.bias;
   if (forward.tail != Tail::none || epilogue.activation == Activation::none)
     forward_ = Product::try_make(forward, policy);
-  if (!forward_) {
-    forward.tail = Tail::none;
-    forward.bias = false;
-    forward_plain_.emplace(forward, policy);
-  }
-  weight_.emplace(ProductSpec{.m = shape.out,
-                              .n = shape.in,
-                              .k = shape.rows,
-                              .transpose_a = true,
-                              .input = dtype_,
-                              .output = Dtype::f32,
-                              .alignment = alignment},
-                  policy);
-  ProductSpec input{.m = shape.rows,
-                    .n = shape.in,
-                    .k = shape.out,
-                    .input = dtype_,
-                    .output = dtype_,
-                    .tail = Tail::gelu_gradient,
-                    .alignment = alignment};
+  if (!forward_) forward_plain_.emplace(forward_spec(shape, dtype_), policy);
+  weight_.emplace(weight_spec(shape, dtype_), policy);
+  ProductSpec input = input_spec(shape, dtype_);
+  input.tail = Tail::gelu_gradient;
   if (tail_of(input_from, dtype_) == Tail::gelu) input_ = Product::try_make(input, policy);
-  if (!input_) {
-    input.tail = Tail::none;
-    input_plain_.emplace(input, policy);
-  }
+  if (!input_) input_plain_.emplace(input_spec(shape, dtype_), policy);
 }
 
 std::size_t LinearProducts::workspace_bytes() const {
