@@ -69,21 +69,22 @@ class AttentionKernel final : public CpuKernel {
 
   [[nodiscard]] std::int64_t tasks() const { return samples_ * op_.heads; }
   [[nodiscard]] std::size_t mask_count() const { return static_cast<std::size_t>(tasks() * time_ * time_); }
+  [[nodiscard]] std::int64_t block_size() const { return block_ * row_stride(time_); }
   /// Two score blocks and a mask row block; narrow dtypes also widened heads (q, k, v, y and the gradients).
   [[nodiscard]] std::size_t scratch_bytes() const {
-    return padded(float_bytes(2 * block_ * time_)) + padded(static_cast<std::size_t>(block_ * time_)) +
+    return padded(float_bytes(2 * block_size())) + padded(static_cast<std::size_t>(block_size())) +
            (kWide ? 0 : padded(float_bytes(8 * time_ * depth_)));
   }
   [[nodiscard]] std::byte* scratch(std::int64_t worker) const {
     return workspace<std::byte>(static_cast<std::size_t>(worker) * scratch_bytes());
   }
   float* scores(std::int64_t worker) const { return reinterpret_cast<float*>(scratch(worker)); }
-  float* gradients(std::int64_t worker) const { return scores(worker) + block_ * time_; }
+  float* gradients(std::int64_t worker) const { return scores(worker) + block_size(); }
   std::uint8_t* mask_rows(std::int64_t worker) const {
-    return reinterpret_cast<std::uint8_t*>(scratch(worker) + padded(float_bytes(2 * block_ * time_)));
+    return reinterpret_cast<std::uint8_t*>(scratch(worker) + padded(float_bytes(2 * block_size())));
   }
   float* widened(std::int64_t worker) const {
-    return reinterpret_cast<float*>(mask_rows(worker) + padded(static_cast<std::size_t>(block_ * time_)));
+    return reinterpret_cast<float*>(mask_rows(worker) + padded(static_cast<std::size_t>(block_size())));
   }
   float* log_sums(std::int64_t task) const { return saved<float>() + task * time_; }
   std::uint8_t* mask(std::int64_t task) const {
@@ -153,18 +154,19 @@ class AttentionKernel final : public CpuKernel {
     for (std::int64_t first = 0; first < time_; first += block_) {
       const ScoreBlock b = block_at(scores(worker), first);
       product('N', 'T', {b.rows, b.keys, depth_}, scale_, h.q.rows_from(first), h.k, false,
-              {b.scores, b.keys});
+              {b.scores, b.stride});
       if (!pass.products_only) causal_softmax(b, log_sums(task) + first);
       if (drops(pass)) {
         make_mask(pass, task, b);
         drop_block(b, task, worker);
       }
-      product('N', 'N', {b.rows, depth_, b.keys}, 1.0F, {b.scores, b.keys}, h.v, false, h.y.rows_from(first));
+      product('N', 'N', {b.rows, depth_, b.keys}, 1.0F, {b.scores, b.stride}, h.v, false,
+              h.y.rows_from(first));
     }
   }
   [[nodiscard]] ScoreBlock block_at(float* data, std::int64_t first) const {
     const std::int64_t rows = std::min(block_, time_ - first);
-    return {data, first, rows, first + rows};
+    return {data, first, rows, first + rows, row_stride(first + rows)};
   }
 
   void make_mask(const Pass& pass, std::int64_t task, const ScoreBlock& b) const {
@@ -175,7 +177,7 @@ class AttentionKernel final : public CpuKernel {
   /// Drops in `b` what the saved mask says.
   void drop_block(const ScoreBlock& b, std::int64_t task, std::int64_t worker) const {
     for (std::int64_t row = 0; row < b.rows; ++row)
-      std::copy_n(mask(task) + (b.first + row) * time_, b.keys, mask_rows(worker) + row * b.keys);
+      std::copy_n(mask(task) + (b.first + row) * time_, b.keys, mask_rows(worker) + row * b.stride);
     drop(b, mask_rows(worker), 1.0F / (1.0F - op_.dropout));
   }
 
@@ -208,8 +210,8 @@ class AttentionKernel final : public CpuKernel {
     for (std::int64_t first = (time_ - 1) / block_ * block_; first >= 0; first -= block_, add = true) {
       const ScoreBlock p = block_at(scores(task.worker), first);
       const ScoreBlock g = block_at(gradients(task.worker), first);
-      const Matrix p_matrix{p.scores, p.keys};
-      const Matrix g_matrix{g.scores, g.keys};
+      const Matrix p_matrix{p.scores, p.stride};
+      const Matrix g_matrix{g.scores, g.stride};
       product('N', 'T', {p.rows, p.keys, depth_}, scale_, h.q.rows_from(first), h.k, false, p_matrix);
       if (!pass.products_only) causal_probabilities(p, log_sums(task.head) + first);
       product('N', 'T', {p.rows, p.keys, depth_}, 1.0F, h.y.rows_from(first), h.v, false, g_matrix);
@@ -225,12 +227,12 @@ class AttentionKernel final : public CpuKernel {
                       const ScoreBlock& g, const Task& task, bool add) const {
     const Sizes sizes{p.keys, depth_, p.rows};
     const Matrix dy = h.y.rows_from(p.first);
-    if (!drops(pass)) return product('T', 'N', sizes, 1.0F, {p.scores, p.keys}, dy, add, d.v);
+    if (!drops(pass)) return product('T', 'N', sizes, 1.0F, {p.scores, p.stride}, dy, add, d.v);
     drop_block(g, task.head, task.worker);
     drop(p, mask_rows(task.worker), 1.0F / (1.0F - op_.dropout));
-    product('T', 'N', sizes, 1.0F, {p.scores, p.keys}, dy, add, d.v);
+    product('T', 'N', sizes, 1.0F, {p.scores, p.stride}, dy, add, d.v);
     product('N', 'T', {p.rows, p.keys, depth_}, scale_, h.q.rows_from(p.first), h.k, false,
-            {p.scores, p.keys});
+            {p.scores, p.stride});
     causal_probabilities(p, log_sums(task.head) + p.first);
   }
 

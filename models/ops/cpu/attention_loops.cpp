@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "core/cpu_dispatch.h"
@@ -10,51 +11,85 @@
 namespace lockstep::models::cpu {
 namespace {
 
-LOCKSTEP_INLINE float largest(const float* x, std::int64_t count) {
-  Lanes peaks;
-  for (float& peak : peaks.sum) peak = x[0];
-  std::int64_t i = 0;
-  for (; i + Lanes::kCount <= count; i += Lanes::kCount)
-    for (int lane = 0; lane < Lanes::kCount; ++lane)
-      peaks.sum[lane] = x[i + lane] > peaks.sum[lane] ? x[i + lane] : peaks.sum[lane];
-  float peak = x[0];
-  for (; i < count; ++i) peak = x[i] > peak ? x[i] : peak;
-  for (float each : peaks.sum) peak = each > peak ? each : peak;
-  return peak;
+constexpr float kLowest = std::numeric_limits<float>::lowest();
+
+/// Sixteen elements; the compiler splits them for narrower instruction sets. Spelled out, because it makes
+/// scalar code of loops that mask a part of a row or look for its maximum.
+using Vector [[gnu::vector_size(64), gnu::aligned(4), gnu::may_alias]] = float;
+using Numbers [[gnu::vector_size(64)]] = std::int32_t;
+constexpr std::int64_t kLanes = 16;
+
+/// Where the row vector at `i` has elements before `count`.
+LOCKSTEP_INLINE void find_seen(std::int64_t count, std::int64_t i, Numbers& seen) {
+  constexpr Numbers kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  seen = kLane < static_cast<std::int32_t>(count - i);
+}
+LOCKSTEP_INLINE Vector& vector_at(float* row, std::int64_t i) { return *reinterpret_cast<Vector*>(row + i); }
+LOCKSTEP_INLINE const Vector& vector_at(const float* row, std::int64_t i) {
+  return *reinterpret_cast<const Vector*>(row + i);
+}
+LOCKSTEP_INLINE float sum_lanes(const Vector& x) {
+  Lanes lanes;
+  std::memcpy(lanes.sum, &x, sizeof(x));
+  return lanes.total();
 }
 
-/// Elements of a row that the loops run over: those seen, rounded up to whole vectors where the row has them,
-/// since a scalar rest would cost more than the row.
-LOCKSTEP_INLINE std::int64_t whole_vectors(std::int64_t seen, std::int64_t keys) {
-  return std::min((seen + Lanes::kCount - 1) / Lanes::kCount * Lanes::kCount, keys);
+/// Of the first `count` elements.
+LOCKSTEP_INLINE float largest(const float* row, std::int64_t count) {
+  Vector peaks = Vector{} + kLowest;
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Numbers seen;
+    find_seen(count, i, seen);
+    const Vector each = seen ? vector_at(row, i) : kLowest;
+    peaks = each > peaks ? each : peaks;
+  }
+  using Half [[gnu::vector_size(32)]] = float;
+  using Quarter [[gnu::vector_size(16)]] = float;
+  Half halves[2];
+  std::memcpy(halves, &peaks, sizeof(peaks));
+  const Half half = halves[0] > halves[1] ? halves[0] : halves[1];
+  Quarter quarters[2];
+  std::memcpy(quarters, &half, sizeof(half));
+  const Quarter q = quarters[0] > quarters[1] ? quarters[0] : quarters[1];
+  const float left = q[0] > q[1] ? q[0] : q[1];
+  const float right = q[2] > q[3] ? q[2] : q[3];
+  return left > right ? left : right;
+}
+
+LOCKSTEP_INLINE void clear_rest(float* row, std::int64_t seen, std::int64_t stride) {
+  std::fill(row + row_stride(seen), row + stride, 0.0F);
+}
+
+/// row = exp(row - offset) up to `count`, then zeros. Returns the sum.
+LOCKSTEP_INLINE float exponentials(float* row, std::int64_t count, std::int64_t stride, float offset) {
+  Vector sums = {};
+  for (std::int64_t i = 0; i < row_stride(count); ++i) row[i] = fast_exp(row[i] - offset);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Numbers seen;
+    find_seen(count, i, seen);
+    Vector& each = vector_at(row, i);
+    each = seen ? each : 0.0F;
+    sums += each;
+  }
+  clear_rest(row, count, stride);
+  return sum_lanes(sums);
 }
 
 LOCKSTEP_HOT_LOOP void softmax_rows(const ScoreBlock& b, float* log_sums) {
   for (std::int64_t row = 0; row < b.rows; ++row) {
-    float* s = b.scores + row * b.keys;
-    const std::int64_t seen = b.first + row + 1;
-    const std::int64_t width = whole_vectors(seen, b.keys);
-    std::fill(s + seen, s + b.keys, std::numeric_limits<float>::lowest());
-    const float peak = largest(s, width);
-    for (std::int64_t i = 0; i < width; ++i) s[i] = fast_exp(s[i] - peak);
-    std::fill(s + seen, s + b.keys, 0.0F);
-    const float sum = sum_of(
-        width, [&](std::int64_t i) __attribute__((always_inline)) { return s[i]; });
+    float* s = b.scores + row * b.stride;
+    const std::int64_t count = b.first + row + 1;
+    const float peak = largest(s, count);
+    const float sum = exponentials(s, count, b.stride, peak);
     const float inverse = 1.0F / sum;
-    for (std::int64_t i = 0; i < width; ++i) s[i] *= inverse;
+    for (std::int64_t i = 0; i < count; i += kLanes) vector_at(s, i) *= inverse;
     log_sums[row] = peak + std::log(sum);
   }
 }
 
 LOCKSTEP_HOT_LOOP void probability_rows(const ScoreBlock& b, const float* log_sums) {
-  for (std::int64_t row = 0; row < b.rows; ++row) {
-    float* s = b.scores + row * b.keys;
-    const std::int64_t seen = b.first + row + 1;
-    const float log_sum = log_sums[row];
-    const std::int64_t width = whole_vectors(seen, b.keys);
-    for (std::int64_t i = 0; i < width; ++i) s[i] = fast_exp(s[i] - log_sum);
-    std::fill(s + seen, s + b.keys, 0.0F);
-  }
+  for (std::int64_t row = 0; row < b.rows; ++row)
+    exponentials(b.scores + row * b.stride, b.first + row + 1, b.stride, log_sums[row]);
 }
 
 LOCKSTEP_HOT_LOOP void drop_rows(float* scores, const std::uint8_t* mask, std::int64_t count, float factor) {
@@ -63,15 +98,21 @@ LOCKSTEP_HOT_LOOP void drop_rows(float* scores, const std::uint8_t* mask, std::i
 
 LOCKSTEP_HOT_LOOP void gradient_rows(const ScoreBlock& b, float* gradients) {
   for (std::int64_t row = 0; row < b.rows; ++row) {
-    const float* p = b.scores + row * b.keys;
-    float* g = gradients + row * b.keys;
-    const std::int64_t seen = b.first + row + 1;
-    const std::int64_t width = whole_vectors(seen, b.keys);  // probabilities beyond `seen` are 0
-    const float common = sum_of(
-        width, [&](std::int64_t i) __attribute__((always_inline)) { return p[i] * g[i]; });
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < width; ++i) g[i] = p[i] * (g[i] - common);
-    std::fill(g + seen, g + b.keys, 0.0F);
+    const float* p = b.scores + row * b.stride;
+    float* g = gradients + row * b.stride;
+    const std::int64_t count = b.first + row + 1;
+    Vector sums = {};
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      Numbers seen;
+      find_seen(count, i, seen);
+      Vector& each = vector_at(g, i);
+      each = seen ? each : 0.0F;  // what lies beyond the keys may be anything
+      sums += vector_at(p, i) * each;
+    }
+    const float common = sum_lanes(sums);
+    for (std::int64_t i = 0; i < count; i += kLanes)
+      vector_at(g, i) = vector_at(p, i) * (vector_at(g, i) - common);
+    clear_rest(g, count, b.stride);
   }
 }
 
@@ -82,7 +123,7 @@ void causal_probabilities(const ScoreBlock& block, const float* log_sums) {
   probability_rows(block, log_sums);
 }
 void drop(const ScoreBlock& block, const std::uint8_t* mask, float factor) {
-  drop_rows(block.scores, mask, block.rows * block.keys, factor);
+  drop_rows(block.scores, mask, block.rows * block.stride, factor);
 }
 void softmax_gradient(const ScoreBlock& probabilities, float* gradients) {
   gradient_rows(probabilities, gradients);

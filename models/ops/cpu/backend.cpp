@@ -59,14 +59,17 @@ bool joins_product(const Node* node) {
 }
 bool is_gelu(const Node* node) { return is<Gelu>(node); }
 
-/// What fuses: an activation into a product, a ReLU or a residual sum (and a ReLU) into a batch norm.
+/// What fuses: an activation into a product, a residual sum into a linear layer, a ReLU or a residual sum
+/// (and a ReLU) into a batch norm.
 bool accepts(const KernelRequest& request) {
   const auto& fused = request.fused;
   if (is<BatchNorm>(request.node)) {
     if (fused.size() == 1) return is<Relu>(fused[0]) || is<Add>(fused[0]);
     return fused.size() == 2 && is<Add>(fused[0]) && is<Relu>(fused[1]);
   }
-  if (fused.size() != 1 || !joins_product(fused[0])) return false;
+  if (fused.size() != 1) return false;
+  if (is<Linear>(request.node) && is<Add>(fused[0])) return true;
+  if (!joins_product(fused[0])) return false;
   if (is<Linear>(request.node)) return true;
   return (is<Conv2d>(request.node) || is<ConvTranspose2d>(request.node)) && !is_gelu(fused[0]);
 }

@@ -1,6 +1,6 @@
-// Linear layers, optionally followed by an activation, and the output layer tied to an embedding: three
-// products per step on dense weights [out, in]. f32 products write results where they belong and accumulate
-// by themselves; bf16 products write f32 scratch that is then rounded.
+// Linear layers, optionally followed by an activation or a residual sum, and the output layer tied to an
+// embedding: three products per step on dense weights [out, in]. f32 products write results where they belong
+// and accumulate by themselves; bf16 products write f32 scratch that is then rounded.
 #include "models/ops/cpu/kernels.h"
 #include "models/ops/cpu/product.h"
 #include "models/ops/cpu/rowwise.h"
@@ -15,13 +15,14 @@ class LinearKernel final : public CpuKernel {
       : CpuKernel(site),
         bias_(bias),
         epilogue_(epilogue_of(site.last().spec)),
+        residual_(std::holds_alternative<Add>(site.last().spec)),
         in_(rows_of(site.input())),
         out_(rows_of(site.output())),
         forward_({false, true, out_.count, out_.width, in_.width}),
         data_({false, false, out_.count, in_.width, out_.width}),
         weights_({true, false, out_.width, in_.width, out_.count}) {}
 
-  /// GELU's backward needs its input; the ReLUs' only the output.
+  /// GELU leaves its slopes for backward; the ReLUs' are known from the output.
   [[nodiscard]] std::size_t saved_bytes() const override {
     return keeps() ? static_cast<std::size_t>(out_.count * out_.width) * sizeof(T) : 0;
   }
@@ -29,6 +30,8 @@ class LinearKernel final : public CpuKernel {
     return product_offset() +
            (kWide ? 0 : float_bytes(std::max(out_.count * out_.width, in_.count * in_.width)));
   }
+  [[nodiscard]] bool backward_needs_input(int input) const override { return input == 0; }
+  [[nodiscard]] bool gradient_in_place(int input) const override { return residual_ && input == 1; }
   [[nodiscard]] bool backward_needs_output() const override {
     return !keeps() && epilogue_.activation != Activation::none;
   }
@@ -48,20 +51,31 @@ class LinearKernel final : public CpuKernel {
   }
 
   void run_forward(const Pass& pass) override {
-    T* kept = keeps() ? saved<T>() : nullptr;
+    T* slopes = keeps() ? saved<T>() : nullptr;
     float* product = workspace<float>(product_offset());
-    if constexpr (kWide) product = keeps() ? kept : out<T>();
+    if constexpr (kWide) product = keeps() ? slopes : out<T>();
     forward_.run(in<T>(), weight<T>(pass, 0), product, false, bound().workspace);
     const float* bias = bias_ ? slot(pass.values, 1) : nullptr;
-    if (!kWide || bias_ || epilogue_.activation != Activation::none)
-      bias_activation<T>({product, kept, out<T>(), bias}, out_, epilogue_, threads());
+    if (residual_)
+      bias_residual<T>({product, in<T>(1), out<T>(), bias}, out_, threads());
+    else if (!kWide || bias_ || epilogue_.activation != Activation::none)
+      bias_activation<T>({product, slopes, out<T>(), bias}, out_, epilogue_, threads());
   }
 
   void run_backward(const Pass& pass) override {
     T* dz = out_gradient<T>();
-    activation_gradient(keeps() ? saved<T>() : out<T>(), dz, out_.count * out_.width, epilogue_, threads());
+    const std::int64_t count = out_.count * out_.width;
+    if (keeps())
+      scale_by(saved<T>(), dz, count, threads());
+    else
+      activation_gradient(out<T>(), dz, count, epilogue_, threads());
     weights_.run(dz, in<T>(), slot(pass.gradients, 0), pass.accumulate, bound().workspace);
     if (bias_) column_sums(dz, out_, slot(pass.gradients, 1), pass.accumulate, workspace<float>(), threads());
+    input_gradient(pass, dz);
+    if (residual_ && in_gradient<T>(1) != nullptr && (in_gradient<T>(1) != dz || adds(1)))
+      store(dz, in_gradient<T>(1), count, adds(1), threads());
+  }
+  void input_gradient(const Pass& pass, const T* dz) {
     T* dx = in_gradient<T>();
     if (dx == nullptr) return;
     if constexpr (kWide) {
@@ -75,6 +89,7 @@ class LinearKernel final : public CpuKernel {
 
   bool bias_;
   Epilogue epilogue_;
+  bool residual_;
   Rows in_, out_;
   Product<T> forward_, data_, weights_;
 };

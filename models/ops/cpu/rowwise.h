@@ -20,7 +20,7 @@ void column_sums(const T* x, const Rows& rows, float* sums, bool add, float* scr
 template <class T>
 struct Affine {
   const float* x;  ///< the product, f32
-  T* kept;         ///< where x + bias is stored for backward, or null
+  T* slopes;       ///< where activation'(x + bias) is stored for backward, or null
   T* y;
   const float* bias;  ///< or null
 };
@@ -32,11 +32,24 @@ template <class T>
 void bias_activation_in_place(T* x, const float* bias, const Rows& rows, const Epilogue& epilogue,
                               int threads);
 
-/// gradient = gradient * activation'(kept), in place; `kept` is the activation's input for GELU, its output
-/// for the ReLUs.
+/// y = x + bias + residual per row; the arrays may be the same.
+template <class T>
+struct Residual {
+  const float* x;  ///< the product, f32
+  const T* residual;
+  T* y;
+  const float* bias;  ///< or null
+};
+template <class T>
+void bias_residual(const Residual<T>& r, const Rows& rows, int threads);
+
+/// gradient = gradient * activation'(kept), in place; `kept` is the ReLUs' output.
 template <class T>
 void activation_gradient(const T* kept, T* gradient, std::int64_t count, const Epilogue& epilogue,
                          int threads);
+/// gradient = gradient * slopes, in place: what bias_activation stored.
+template <class T>
+void scale_by(const T* slopes, T* gradient, std::int64_t count, int threads);
 
 /// y = f(x) and dx (+)= dy * f'(x or y): the activations as kernels of their own.
 template <class T>
