@@ -1,153 +1,18 @@
 #include "models/bench_step.h"
 
 #include <algorithm>
-#include <chrono>
-#include <ctime>
 #include <limits>
 
 #include "core/error.h"
-#include "core/memory.h"
-#include "core/parameters.h"
-#include "core/random.h"
-#include "core/vector/vector.h"
+#include "models/bench_rig.h"
 
 namespace lockstep::models {
 namespace {
-
-constexpr std::uint64_t kSeed = 1;
-
-double wall_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// Processor time of the calling thread.
-double thread_s() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);
   return values.empty() ? 0 : values[values.size() / 2];
 }
-
-const ValueSpec& value_of(const Graph& graph, int index) {
-  return graph.values()[static_cast<std::size_t>(index)];
-}
-
-/// Ids and labels below every vocabulary and class count of the graph.
-std::int64_t smallest_vocabulary(const Graph& graph) {
-  const Shape& prediction = value_of(graph, graph.prediction()).shape;
-  std::int64_t bound = prediction.rank() == 4 ? prediction[1] : prediction[prediction.rank() - 1];
-  for (const Node& node : graph.nodes())
-    if (const auto* op = std::get_if<Embedding>(&node.spec)) bound = std::min(bound, op->vocabulary);
-  return bound;
-}
-
-/// Made-up elements of a fed value.
-struct Sample {
-  std::vector<float> numbers;
-  std::vector<std::int32_t> ids;
-  Sample(const Graph& graph, int index) {
-    const ValueSpec& spec = value_of(graph, index);
-    const RandomSource source(kSeed, "bench:" + spec.name, 0);
-    const auto bound = static_cast<std::uint64_t>(smallest_vocabulary(graph));
-    for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(spec.shape.count()); ++i) {
-      if (spec.dtype == Dtype::i32)
-        ids.push_back(static_cast<std::int32_t>(source.below(i, bound)));
-      else
-        numbers.push_back(source.normal(i));
-    }
-  }
-  [[nodiscard]] const void* data() const {
-    return ids.empty() ? static_cast<const void*>(numbers.data()) : ids.data();
-  }
-};
-
-/// An executor with its arrays, ready to step.
-class Rig {
- public:
-  struct Settings {
-    bool fuse, reuse_memory;
-  };
-  Rig(const Graph& graph, Backend& backend, const StepBenchOptions& options, const Settings& settings)
-      : executor_(
-            make_executor(graph, backend,
-                          {.training = true, .fuse = settings.fuse, .reuse_memory = settings.reuse_memory})),
-        store_(executor_->parameter_layout(), executor_->state_layout(), backend.device()),
-        statistics_(make_array(backend.device(), Dtype::f32, executor_->state_layout().stored_count())),
-        stream_(make_stream(backend.device(), {.name = "bench", .threads = options.threads})),
-        input_(graph, graph.input()),
-        target_(graph, graph.target()),
-        clock_(options.processor_time ? thread_s : wall_s),
-        update_(options.update) {
-    initialise(graph, kSeed, store_);
-    pass_.values = pass_.working = store_.values();
-    if (options.compute != Dtype::f32) {
-      working_ = make_array(backend.device(), options.compute, store_.values().count);
-      vector::cast(store_.values(), working_.span, *stream_);
-      pass_.working = working_.span;
-    }
-    pass_.gradients = store_.gradients();
-    pass_.state = store_.state();
-    pass_.statistics = statistics_.span;
-    step();
-  }
-  ~Rig() { stream_->synchronize(); }
-  Rig(const Rig&) = delete;
-  Rig& operator=(const Rig&) = delete;
-
-  [[nodiscard]] Executor& executor() { return *executor_; }
-  void step() {
-    forward();
-    backward();
-  }
-  double forward() {
-    return timed([this] {
-      executor_->feed(input_.data(), target_.data(), *stream_);
-      executor_->forward(pass_, *stream_);
-    });
-  }
-  double backward() {
-    return timed([this] { executor_->backward(pass_, {}, *stream_); });
-  }
-  double update() {
-    return timed([this] {
-      if (update_) update_(store_, *stream_);
-    });
-  }
-  double kernel(int number, bool backward) {
-    return timed([=, this] { executor_->run_kernel(number, backward, pass_, *stream_); });
-  }
-  /// The matrix products of attention alone.
-  double products(int number, bool backward) {
-    Pass pass = pass_;
-    pass.products_only = true;
-    return timed([&] { executor_->run_kernel(number, backward, pass, *stream_); });
-  }
-
- private:
-  template <class Work>
-  double timed(const Work& work) {
-    double start = 0;
-    double end = 0;
-    stream_->host([&] { start = clock_(); });
-    work();
-    stream_->host([&] { end = clock_(); });
-    stream_->synchronize();
-    return end - start;
-  }
-
-  std::unique_ptr<Executor> executor_;
-  ParameterStore store_;
-  FlatArray statistics_, working_;
-  std::unique_ptr<Stream> stream_;
-  Sample input_, target_;
-  double (*clock_)();
-  StepUpdate update_;
-  Pass pass_;
-};
 
 /// Samples over rounds of the fastest of some repetitions.
 struct Series {
@@ -179,6 +44,9 @@ struct KernelSeries {
   }
   [[nodiscard]] double seconds(std::size_t k) const {
     return median(forward[k].rounds) + median(backward[k].rounds);
+  }
+  [[nodiscard]] double seconds_in(std::size_t round, std::size_t k) const {
+    return forward[k].rounds[round] + backward[k].rounds[round];
   }
 };
 
@@ -212,8 +80,8 @@ Kind kind_of(const std::string& op) {
 }
 
 /// Kernels one operation each, so that each kind can be summed.
-void measure_alone(StepBench& bench, Rig& rig, const KernelSeries& series, const KernelSeries& products) {
-  const auto report = rig.executor().report();
+void measure_alone(StepBench& bench, const std::vector<NodeReport>& report, const KernelSeries& series,
+                   const KernelSeries& products) {
   for (std::size_t k = 0; k < report.size(); ++k) {
     const Kind kind = kind_of(report[k].op);
     if (kind == Kind::convolution) bench.convolutions_s += series.seconds(k);
@@ -221,6 +89,22 @@ void measure_alone(StepBench& bench, Rig& rig, const KernelSeries& series, const
     if (kind == Kind::norm) bench.norms_s += series.seconds(k);
     if (kind == Kind::attention) bench.products_s += products.seconds(k);
   }
+}
+
+/// What StepBench::ratio says.
+double median_ratio(const std::vector<double>& steps, const std::vector<NodeReport>& report,
+                    const KernelSeries& series, const KernelSeries& products) {
+  std::vector<double> ratios;
+  for (std::size_t round = 0; round < steps.size(); ++round) {
+    double alone = 0;
+    for (std::size_t k = 0; k < report.size(); ++k) {
+      const Kind kind = kind_of(report[k].op);
+      if (kind == Kind::other) continue;
+      alone += (kind == Kind::attention ? products : series).seconds_in(round, k);
+    }
+    ratios.push_back(steps[round] / alone);
+  }
+  return median(ratios);
 }
 
 /// The best rate of square matrix products.
@@ -275,7 +159,9 @@ StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOption
         {report[k], median(fused_series.forward[k].rounds), median(fused_series.backward[k].rounds)});
     bench.step_flops += report[k].work.forward_flops + report[k].work.backward_flops;
   }
-  measure_alone(bench, single, single_series, products);
+  const auto alone = single.executor().report();
+  measure_alone(bench, alone, single_series, products);
+  bench.ratio = median_ratio(steps.steps, alone, single_series, products);
   return bench;
 }
 

@@ -45,9 +45,10 @@ struct StepBench {
   double convolutions_s = 0, products_s = 0,
          norms_s = 0;  ///< alone, unfused, both ways; products also those of attention
   double step_flops = 0;
+  /// Time of the step over the summed times of its convolutions, products and norms: the median over rounds,
+  /// since what slows a machine down for a while slows both.
+  double ratio = 0;
 
-  /// Time of the step over the summed times of its convolutions, products and norms.
-  [[nodiscard]] double ratio() const { return step_s / (convolutions_s + products_s + norms_s); }
   [[nodiscard]] double flops_per_s() const { return step_flops / step_s; }
 };
 

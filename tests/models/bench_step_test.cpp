@@ -86,7 +86,10 @@ TEST_F(StepBenchTest, sums_each_kind_from_the_kernels_that_are_of_it) {
   EXPECT_GT(bench.products_s, 0);
   EXPECT_GT(bench.norms_s, 0);
   EXPECT_GT(bench.convolutions_s, bench.norms_s);
-  EXPECT_DOUBLE_EQ(bench.ratio(), bench.step_s / (bench.convolutions_s + bench.products_s + bench.norms_s));
+  // The median of the rounds' ratios: near that of the medians.
+  const double of_medians = bench.step_s / (bench.convolutions_s + bench.products_s + bench.norms_s);
+  EXPECT_GT(bench.ratio, of_medians / 2);
+  EXPECT_LT(bench.ratio, of_medians * 2);
   const StepBench mlp = measure(graph_of("mlp", {{"hidden", "[16]"}}, images({1, 4, 4}, 3), 8));
   EXPECT_EQ(mlp.convolutions_s, 0);
   EXPECT_EQ(mlp.norms_s, 0);

@@ -65,12 +65,14 @@ class LinearKernel final : public CpuKernel {
   void run_backward(const Pass& pass) override {
     T* dz = out_gradient<T>();
     const std::int64_t count = out_.count * out_.width;
-    if (keeps())
-      scale_by(saved<T>(), dz, count, threads());
-    else
+    float* sums = bias_ ? slot(pass.gradients, 1) : nullptr;
+    if (keeps()) {
+      scale_rows<T>({saved<T>(), dz, sums, pass.accumulate, workspace<float>()}, out_, threads());
+    } else {
       activation_gradient(out<T>(), dz, count, epilogue_, threads());
+      if (bias_) column_sums(dz, out_, sums, pass.accumulate, workspace<float>(), threads());
+    }
     weights_.run(dz, in<T>(), slot(pass.gradients, 0), pass.accumulate, bound().workspace);
-    if (bias_) column_sums(dz, out_, slot(pass.gradients, 1), pass.accumulate, workspace<float>(), threads());
     input_gradient(pass, dz);
     if (residual_ && in_gradient<T>(1) != nullptr && (in_gradient<T>(1) != dz || adds(1)))
       store(dz, in_gradient<T>(1), count, adds(1), threads());

@@ -1,12 +1,20 @@
 #include "models/ops/cpu/product.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lockstep::models::cpu {
 namespace {
 
-onednn::Layout operand(std::int64_t rows, std::int64_t columns, bool transposed) {
-  return {{rows, columns}, onednn::Type::bf16, transposed ? onednn::Tag::ba : onednn::Tag::ab};
+/// oneDNN 2.6's AMX kernel meets an illegal instruction at this k alone (oneDNN issue 1661): it is then
+/// summed in two parts.
+constexpr std::int64_t kBadDepth = 63;
+constexpr std::int64_t kGoodDepth = 32;
+
+/// A part of [rows, columns], stored row by row or, transposed, column by column at this distance.
+onednn::Layout operand(std::int64_t rows, std::int64_t columns, bool transposed, std::int64_t distance) {
+  const onednn::Dims strides = transposed ? onednn::Dims{1, distance} : onednn::Dims{distance, 1};
+  return {{rows, columns}, onednn::Type::bf16, strides};
 }
 
 }  // namespace
@@ -15,10 +23,12 @@ template <>
 Product<float>::Product(const Sizes& sizes) : sizes_(sizes) {}
 
 template <>
-Product<Bf16>::Product(const Sizes& sizes) : sizes_(sizes) {
-  const auto a = operand(sizes.m, sizes.k, sizes.transpose_a);
-  const auto b = operand(sizes.k, sizes.n, sizes.transpose_b);
-  const onednn::Layout c({sizes.m, sizes.n}, onednn::Type::f32, onednn::Tag::ab);
+void Product<Bf16>::add_part(std::int64_t first, std::int64_t k) {
+  const auto& s = sizes_;
+  const auto a = operand(s.m, k, s.transpose_a, s.transpose_a ? s.m : s.k);
+  const auto b = operand(k, s.n, s.transpose_b, s.transpose_b ? s.k : s.n);
+  const onednn::Layout c({s.m, s.n}, onednn::Type::f32, onednn::Tag::ab);
+  Part part{.first = first, .overwrite = {}, .accumulate = {}};
   for (const bool add : {false, true}) {
     dnnl::primitive_attr attributes = onednn::attributes();
     if (add) {
@@ -31,10 +41,17 @@ Product<Bf16>::Product(const Sizes& sizes) : sizes_(sizes) {
                                                              {DNNL_ARG_WEIGHTS, b},
                                                              {DNNL_ARG_DST, c},
                                                              {DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc()}};
-    onednn::Primitive& product = add ? accumulate_ : overwrite_;
-    product = onednn::Primitive(dnnl::matmul(pd), arguments);
+    (add ? part.accumulate : part.overwrite) = onednn::Primitive(dnnl::matmul(pd), arguments);
     scratch_bytes_ = std::max(scratch_bytes_, pd.scratchpad_desc().get_size());
   }
+  parts_.push_back(std::move(part));
+}
+
+template <>
+Product<Bf16>::Product(const Sizes& sizes) : sizes_(sizes) {
+  const std::int64_t first = sizes.k == kBadDepth ? kGoodDepth : sizes.k;
+  add_part(0, first);
+  if (first < sizes.k) add_part(first, sizes.k - first);
 }
 
 template <class T>
@@ -51,12 +68,15 @@ void Product<float>::run(const float* a, const float* b, float* c, bool add, voi
 
 template <>
 void Product<Bf16>::run(const Bf16* a, const Bf16* b, float* c, bool add, void* scratch) {
-  onednn::Primitive& primitive = add ? accumulate_ : overwrite_;
-  primitive.set(DNNL_ARG_SRC, a);
-  primitive.set(DNNL_ARG_WEIGHTS, b);
-  primitive.set(DNNL_ARG_DST, c);
-  primitive.set(DNNL_ARG_SCRATCHPAD, scratch);
-  primitive.run();
+  const auto& s = sizes_;
+  for (Part& part : parts_) {
+    onednn::Primitive& primitive = add || part.first > 0 ? part.accumulate : part.overwrite;
+    primitive.set(DNNL_ARG_SRC, a + part.first * (s.transpose_a ? s.m : 1));
+    primitive.set(DNNL_ARG_WEIGHTS, b + part.first * (s.transpose_b ? 1 : s.n));
+    primitive.set(DNNL_ARG_DST, c);
+    primitive.set(DNNL_ARG_SCRATCHPAD, scratch);
+    primitive.run();
+  }
 }
 
 template class Product<float>;

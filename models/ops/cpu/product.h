@@ -2,6 +2,8 @@
 // primitive into f32. Include it in .cpp files only.
 #pragma once
 
+#include <vector>
+
 #include "models/ops/cpu/primitive.h"
 
 namespace lockstep::models::cpu {
@@ -20,8 +22,15 @@ class Product {
   void run(const T* a, const T* b, float* c, bool add, void* scratch);
 
  private:
+  /// The part of the sum over k from `first` (bf16 only).
+  struct Part {
+    std::int64_t first = 0;
+    onednn::Primitive overwrite, accumulate;
+  };
+  void add_part(std::int64_t first, std::int64_t k);
+
   Sizes sizes_;
-  onednn::Primitive overwrite_, accumulate_;  ///< bf16 only
+  std::vector<Part> parts_;
   std::size_t scratch_bytes_ = 0;
 };
 

@@ -166,15 +166,35 @@ Epilogue epilogue_of(const OpSpec& spec) {
 
 std::size_t column_sums_bytes(const Rows& rows) { return float_bytes(row_cut(rows).pieces * rows.width); }
 
+namespace {
+
+/// sums (+)= the rows of sums of each block, in order.
+void add_blocks(const float* partial, const Cut& blocks, std::int64_t width, float* sums, bool add) {
+  if (!add) std::fill(sums, sums + width, 0.0F);
+  for (std::int64_t i = 0; i < blocks.pieces; ++i)
+    store_block<float, float, true>(partial + i * width, sums, width);
+}
+
+}  // namespace
+
 template <class T>
 void column_sums(const T* x, const Rows& rows, float* sums, bool add, float* scratch, int threads) {
   const Cut blocks = row_cut(rows);
   parallel_for(threads, blocks.pieces, [&](std::int64_t i) {
     sum_block(x + blocks.first(i) * rows.width, blocks.size(i), rows.width, scratch + i * rows.width);
   });
-  if (!add) std::fill(sums, sums + rows.width, 0.0F);
-  for (std::int64_t i = 0; i < blocks.pieces; ++i)
-    store_block<float, float, true>(scratch + i * rows.width, sums, rows.width);
+  add_blocks(scratch, blocks, rows.width, sums, add);
+}
+
+template <class T>
+void scale_rows(const Scaling<T>& s, const Rows& rows, int threads) {
+  const Cut blocks = row_cut(rows);
+  parallel_for(threads, blocks.pieces, [&](std::int64_t i) {
+    const std::int64_t at = blocks.first(i) * rows.width;
+    scale_block(s.slopes + at, s.x + at, blocks.size(i) * rows.width);
+    if (s.sums != nullptr) sum_block(s.x + at, blocks.size(i), rows.width, s.scratch + i * rows.width);
+  });
+  if (s.sums != nullptr) add_blocks(s.scratch, blocks, rows.width, s.sums, s.add);
 }
 
 template <class T>
@@ -242,14 +262,6 @@ void activation_gradient(const T* kept, T* gradient, std::int64_t count, const E
     activate_backward<T>({kept, gradient, gradient, false}, count, epilogue, threads);
 }
 
-template <class T>
-void scale_by(const T* slopes, T* gradient, std::int64_t count, int threads) {
-  const Cut blocks = cut(count, kGrain);
-  parallel_for(threads, blocks.pieces, [&](std::int64_t i) {
-    scale_block(slopes + blocks.first(i), gradient + blocks.first(i), blocks.size(i));
-  });
-}
-
 template <class From, class To>
 void store(const From* x, To* y, std::int64_t count, bool add, int threads) {
   const Cut blocks = cut(count, kGrain);
@@ -266,7 +278,7 @@ void store(const From* x, To* y, std::int64_t count, bool add, int threads) {
   template void bias_activation<T>(const Affine<T>&, const Rows&, const Epilogue&, int);          \
   template void bias_activation_in_place<T>(T*, const float*, const Rows&, const Epilogue&, int); \
   template void bias_residual<T>(const Residual<T>&, const Rows&, int);                           \
-  template void scale_by<T>(const T*, T*, std::int64_t, int);                                     \
+  template void scale_rows<T>(const Scaling<T>&, const Rows&, int);                               \
   template void activation_gradient<T>(const T*, T*, std::int64_t, const Epilogue&, int);         \
   template void activate<T>(const T*, T*, std::int64_t, const Epilogue&, int);                    \
   template void activate_backward<T>(const ActivationBackward<T>&, std::int64_t, const Epilogue&, int);

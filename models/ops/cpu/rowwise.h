@@ -47,9 +47,18 @@ void bias_residual(const Residual<T>& r, const Rows& rows, int threads);
 template <class T>
 void activation_gradient(const T* kept, T* gradient, std::int64_t count, const Epilogue& epilogue,
                          int threads);
-/// gradient = gradient * slopes, in place: what bias_activation stored.
+/// x = x * slopes, in place: what bias_activation stored. And sums (+)= column sums of the new x, in the same
+/// pass, unless null.
 template <class T>
-void scale_by(const T* slopes, T* gradient, std::int64_t count, int threads);
+struct Scaling {
+  const T* slopes;
+  T* x;
+  float* sums;
+  bool add;
+  float* scratch;  ///< column_sums_bytes()
+};
+template <class T>
+void scale_rows(const Scaling<T>& s, const Rows& rows, int threads);
 
 /// y = f(x) and dx (+)= dy * f'(x or y): the activations as kernels of their own.
 template <class T>
