@@ -77,10 +77,10 @@ class BucketExchange final : public GradientExchange {
   void carry(const StateReader& reader) override {
     if (compression_) compression_->carry(reader);
   }
-  std::int64_t stated_bytes(const Schedule& schedule) const override {
+  std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
     std::int64_t bytes = 0;
     for (const Bucket& bucket : buckets_) {
-      const auto packed = compression_ ? compression_->stated_bytes(bucket, schedule) : std::nullopt;
+      const auto packed = compression_ ? compression_->stated_bytes(bucket, schedule, step) : std::nullopt;
       const Cost cost = schedule.stated_cost(collectives_.rank(), collectives_.size(), bucket.range.count);
       bytes += packed.value_or(cost.elements * static_cast<std::int64_t>(sizeof(float)));
     }

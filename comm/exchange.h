@@ -64,8 +64,8 @@ class GradientExchange {
   /// Adds what one rank of another run remembered: after all of its ranks, in order, every rank holds their
   /// mean residual.
   virtual void carry(const StateReader& reader) = 0;
-  /// Bytes this rank sends in a step, by formula.
-  [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule) const = 0;
+  /// Bytes this rank sends in step `step`, by formula.
+  [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
   /// True when some compressor carries the momentum: the optimizer must have none.
   [[nodiscard]] virtual bool replaces_momentum() const noexcept = 0;
   /// The stream communication runs on.

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "comm/exchange.h"
+#include "trainer/compression.h"
 #include "trainer/parts.h"
 #include "trainer/training.h"
 
@@ -85,12 +86,12 @@ std::string exchange_lines(const Config& config, const Replica& replica, const B
 
 std::string describe_plan(const Config& config, int ranks) {
   check_reproducible(config);
+  check_compression(config);
   const auto dataset = open_dataset(config);
   const BatchPlan plan = plan_of(config, *dataset, 0, ranks);
   const auto loader = open_training_loader(config, *dataset, plan);
   const Replica replica(loader->spec(), replica_options(config, plan.microbatch, true));
-  const auto optimizer = optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
-                                             replica.store().layout(), replica.device());
+  const auto optimizer = make_optimizer(config, replica.store().layout(), replica.device());
   double forward = 0;
   double backward = 0;
   for (const models::NodeReport& node : replica.executor().report()) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "trainer/compression.h"
 #include "trainer/training.h"
 
 namespace lockstep::trainer {
@@ -69,18 +70,6 @@ ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bo
   options.microbatch = microbatch;
   options.seed = seed_of(config);
   options.training = training;
-  return options;
-}
-
-comm::CompressionOptions compression_options(const Config& config) {
-  const Options compress = config.section("compress");
-  comm::CompressionOptions options;
-  options.name = config.part_name("compress");
-  options.settings = [config](std::string_view name) { return config.part("compress", name); };
-  options.rules = compress.texts("rules");
-  options.min_elements = compress.integer("min_elements");
-  options.sample_every = compress.integer("sample_every");
-  options.seed = seed_of(config);
   return options;
 }
 

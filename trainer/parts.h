@@ -29,8 +29,6 @@ namespace lockstep::trainer {
 
 [[nodiscard]] ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training);
 
-[[nodiscard]] comm::CompressionOptions compression_options(const Config& config);
-
 [[nodiscard]] StepOptions step_options(const Config& config, const BatchPlan& plan);
 
 [[nodiscard]] EvaluationOptions evaluation_options(const Config& config, std::int64_t microbatch);

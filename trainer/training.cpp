@@ -8,6 +8,7 @@
 
 #include "core/hash.h"
 #include "trainer/checkpoint.h"
+#include "trainer/compression.h"
 #include "trainer/diagnose.h"
 #include "trainer/parts.h"
 #include "trainer/progress.h"
@@ -73,8 +74,7 @@ class Training {
               rate_shapes().create(config.part_name("rate_shape"), config.part("rate_shape")), plan_.global,
               plan_.steps) {
     load_initial_weights();
-    optimizer_ = optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
-                                     replica_.store().layout(), replica_.device());
+    optimizer_ = make_optimizer(config, replica_.store().layout(), replica_.device());
     engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, step_options(config, plan_),
                                            *compute_);
   }
@@ -287,6 +287,7 @@ Outcome Training::close(const std::string& status) {
 
 Outcome train(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options) {
   check_reproducible(config);
+  check_compression(config);
   return Training(config, world, log, options).run();
 }
 

@@ -27,7 +27,16 @@ class Codec {
   virtual void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const = 0;
 };
 
-enum class CodecKind { bf16, fp16, int8, int4, sign, natural };
+enum class CodecKind {
+  bf16,
+  fp16,
+  int8,
+  int4,
+  sign,     ///< with a block's mean magnitude
+  vote,     ///< +-1; zeros at random
+  ternary,  ///< sign, or 0
+  natural
+};
 enum class Rounding { nearest, stochastic };
 /// What a block's largest code stands for: its largest magnitude, or its length (QSGD).
 enum class BlockScale { largest, length };

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
+#include <set>
 
+#include "comm/compress/bucket_sample.h"
 #include "comm/compress/rules.h"
 #include "core/error.h"
 #include "core/hash.h"
@@ -18,32 +19,15 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-constexpr std::int64_t kSample =
-    1024;  // elements a bucket is judged by: 4 KiB, and errors of a few percent show
-
-/// Element indices of the flat array to look at: random, but the same on every rank and in every step.
-std::vector<std::int32_t> sample_places(const Group& group) {
-  const RandomSource source(0, "compression sample", static_cast<std::uint64_t>(group.bucket));
-  std::vector<std::int32_t> places;
-  for (std::int64_t i = 0; i < kSample; ++i) {
-    const Piece& piece = group.pieces[static_cast<std::size_t>(i) % group.pieces.size()];
-    places.push_back(static_cast<std::int32_t>(
-        piece.slot->offset +
-        static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(i),
-                                               static_cast<std::uint64_t>(piece.slot->stored_count)))));
-  }
-  return places;
-}
-
 }  // namespace
 
 /// One bucket: its groups, and the slots that are summed exactly.
 struct Compression::Entry {
   std::vector<std::unique_ptr<Compressor>> groups;
   std::vector<const Slot*> exact;
-  FlatArray exact_values;         ///< the exact slots, one behind the other
-  FlatArray exact_momentum;       ///< of the same, where compressors replace the optimizer's momentum
-  FlatArray places, truth, seen;  ///< of the sample
+  FlatArray exact_values;     ///< the exact slots, one behind the other
+  Remembered exact_momentum;  ///< of the same, where compressors replace the optimizer's momentum
+  BucketSample sample;
   BucketReport report;
   std::int64_t traffic_before = 0;
   double began_s = 0, ended_s = 0;
@@ -69,6 +53,25 @@ Compression::Compression(const SlotLayout& layout, std::span<const Bucket> bucke
     entries_.push_back(std::move(entry));
   }
   scratch_ = make_array(options.device, Dtype::f32, 2 * largest);
+  find_momentum();
+}
+
+/// Momentum is a matter of the whole model: where one compressor carries it, all must, and exact sums too.
+void Compression::find_momentum() {
+  std::set<MomentumKind> kinds;
+  for (const auto& entry : entries_) {
+    for (const auto& group : entry->groups) kinds.insert(group->momentum());
+  }
+  if (kinds.size() > 1) {
+    throw Error(Fault::config, "compressors with and without their own momentum are mixed",
+                "let compress.rules choose only 'none' beside dgc or onebit_adam");
+  }
+  if (kinds.empty() || *kinds.begin() == MomentumKind::none) return;
+  momentum_ = *kinds.begin();
+  for (const auto& entry : entries_) {
+    if (const std::int64_t count = entry->exact_values.span.count; count > 0)
+      entry->exact_momentum = Remembered(verdict_, Dtype::f32, count);
+  }
 }
 
 /// Slots that one compressor sends, or exact ones.
@@ -87,6 +90,7 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
                                   .device = device,
                                   .seed = options_.seed,
                                   .momentum = options_.momentum,
+                                  .nesterov = options_.nesterov,
                                   .exact_steps = options_.exact_steps,
                                   .verdict = verdict_};
   const auto& row = compressors().row(name);
@@ -107,29 +111,39 @@ void Compression::begin(const StepNumbers& numbers, Stream& stream) {
 bool Compression::exchange(const Bucket& bucket, FlatSpan gradients, Stream& stream) {
   const auto shared = entries_[static_cast<std::size_t>(bucket.index)];
   Entry& entry = *shared;
-  if (entry.groups.empty()) return false;
+  if (entry.groups.empty() && momentum_ == MomentumKind::none) return false;
   stream.host([this, &entry] {
     entry.began_s = now_s();
     entry.report.times = {};
     entry.report.sampled = false;
     entry.traffic_before = collectives_.traffic().bytes;
   });
-  const bool sampled = options_.sample_every > 0 && numbers_.step % options_.sample_every == 0;
-  if (sampled) take_sample(entry, gradients, stream);
+  const bool sampled =
+      !entry.groups.empty() && options_.sample_every > 0 && numbers_.step % options_.sample_every == 0;
+  if (sampled) {
+    entry.sample.take(entry.groups.front()->group(), gradients, collectives_, stream);
+    // The sample is a measurement: its bytes are not the exchange's.
+    stream.host([this, &entry] { entry.traffic_before = collectives_.traffic().bytes; });
+  }
   sum_exact(entry, bucket.index, gradients, stream);
   for (const auto& group : entry.groups)
     group->exchange(gradients, scratch_.span, numbers_, nonfinite_.span, collectives_, stream);
-  if (sampled) judge_sample(entry, gradients, stream);
-  stream.host([this, &entry] {
-    entry.ended_s = now_s();
-    entry.report.wire_bytes = collectives_.traffic().bytes - entry.traffic_before;
-    for (const auto& group : entry.groups) {
-      entry.report.times.encode_s += group->times().encode_s;
-      entry.report.times.wire_s += group->times().wire_s;
-      entry.report.times.decode_s += group->times().decode_s;
-    }
-  });
+  if (sampled) {
+    entry.sample.judge(gradients, entry.report, stream);
+    stream.host([&entry] { entry.report.residual_norm = residual_norm(entry); });
+  }
+  stream.host([this, &entry] { finish_report(entry); });
   return true;
+}
+
+void Compression::finish_report(Entry& entry) const {
+  entry.ended_s = now_s();
+  entry.report.wire_bytes = collectives_.traffic().bytes - entry.traffic_before;
+  for (const auto& group : entry.groups) {
+    entry.report.times.encode_s += group->times().encode_s;
+    entry.report.times.wire_s += group->times().wire_s;
+    entry.report.times.decode_s += group->times().decode_s;
+  }
 }
 
 /// Small slots travel together, so that they cost one message where each would cost its own.
@@ -148,44 +162,24 @@ void Compression::sum_exact(Entry& entry, int bucket, FlatSpan gradients, Stream
   if (values.count == 0) return;
   copy(true);
   collectives_.sum(values, stream, bucket);
+  if (momentum_ != MomentumKind::none) give_momentum(entry, stream);
   copy(false);
 }
 
-/// The true sum of the sampled elements.
-void Compression::take_sample(Entry& entry, FlatSpan gradients, Stream& stream) {
-  if (entry.places.span.count == 0) {
-    const std::vector<std::int32_t> places = sample_places(entry.groups.front()->group());
-    entry.places = make_array(stream.device(), Dtype::i32, kSample);
-    entry.truth = make_array(stream.device(), Dtype::f32, kSample);
-    entry.seen = make_array(stream.device(), Dtype::f32, kSample);
-    copy_from_host(places.data(), entry.places.span);
+/// As the compressors do it for their slots.
+void Compression::give_momentum(Entry& entry, Stream& stream) {
+  entry.exact_momentum.settle(stream);
+  const FlatSpan u = entry.exact_momentum.current();
+  const FlatSpan g = entry.exact_values.span;
+  const float m = options_.momentum;
+  vector::scale(m, u, stream);
+  vector::axpy(momentum_ == MomentumKind::average ? 1 - m : 1.0f, g, u, stream);
+  if (momentum_ == MomentumKind::average && numbers_.step < options_.exact_steps) return;
+  if (momentum_ == MomentumKind::heavy_ball && options_.nesterov) {
+    vector::axpy(m, u, g, stream);
+  } else {
+    vector::cast(u, g, stream);
   }
-  compress_kernels(stream.device()).pick(gradients, entry.places.span, entry.truth.span, stream);
-  collectives_.sum(entry.truth.span, stream);
-  // The sample is a measurement: its bytes are not the exchange's.
-  stream.host([this, &entry] { entry.traffic_before = collectives_.traffic().bytes; });
-}
-
-void Compression::judge_sample(Entry& entry, FlatSpan gradients, Stream& stream) {
-  compress_kernels(stream.device()).pick(gradients, entry.places.span, entry.seen.span, stream);
-  stream.host([this, &entry] {
-    std::vector<float> truth(kSample);
-    std::vector<float> seen(kSample);
-    copy_to_host(entry.truth.span, truth.data());
-    copy_to_host(entry.seen.span, seen.data());
-    double product = 0, truth_square = 0, seen_square = 0, error = 0;
-    for (std::size_t i = 0; i < truth.size(); ++i) {
-      const double t = truth[i], s = seen[i];
-      product += t * s;
-      truth_square += t * t;
-      seen_square += s * s;
-      error += (s - t) * (s - t);
-    }
-    entry.report.sampled = truth_square > 0;
-    entry.report.relative_error = std::sqrt(error / truth_square);
-    entry.report.cosine = seen_square > 0 ? product / std::sqrt(truth_square * seen_square) : 0;
-    entry.report.residual_norm = residual_norm(entry);
-  });
 }
 
 double Compression::residual_norm(const Entry& entry) {
@@ -218,20 +212,14 @@ std::vector<BucketReport> Compression::reports() const {
   return reports;
 }
 
-bool Compression::replaces_momentum() const noexcept {
-  return std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) {
-    return std::any_of(entry->groups.begin(), entry->groups.end(),
-                       [](const auto& group) { return group->replaces_momentum(); });
-  });
-}
-
-std::optional<std::int64_t> Compression::stated_bytes(const Bucket& bucket, const Schedule& schedule) const {
+std::optional<std::int64_t> Compression::stated_bytes(const Bucket& bucket, const Schedule& schedule,
+                                                      std::int64_t step) const {
   const Entry& entry = *entries_[static_cast<std::size_t>(bucket.index)];
-  if (entry.groups.empty()) return std::nullopt;
+  if (entry.groups.empty() && momentum_ == MomentumKind::none) return std::nullopt;
   const Cost exact =
       schedule.stated_cost(collectives_.rank(), collectives_.size(), entry.exact_values.span.count);
   std::int64_t bytes = exact.elements * static_cast<std::int64_t>(sizeof(float));
-  for (const auto& group : entry.groups) bytes += group->stated_bytes(schedule);
+  for (const auto& group : entry.groups) bytes += group->stated_bytes(schedule, step);
   return bytes;
 }
 
@@ -248,11 +236,38 @@ std::string Compression::signature() const {
   return hash_text(name_hash(text));
 }
 
+/// Calls visit(slot) with each exact slot that has momentum, at its place in the entry's array.
+template <class Visit>
+void Compression::exact_pieces(const Entry& entry, Visit&& visit) {
+  if (entry.exact_momentum.settled().count == 0) return;
+  std::int64_t at = 0;
+  for (const Slot* slot : entry.exact) {
+    Slot piece = *slot;
+    piece.offset = at;
+    visit(piece);
+    at += slot->stored_count;
+  }
+}
+
+void Compression::load_momentum(Entry& entry, const StateReader& reader) {
+  const StateReader saved = reader.scope("exact_momentum");
+  exact_pieces(entry, [&](const Slot& slot) {
+    if (!saved.has(slot.name)) return;
+    const std::vector<float> values = saved.floats(slot.name, slot.shape);
+    write_slot(slot, entry.exact_momentum.settled(), values);
+    write_slot(slot, entry.exact_momentum.current(), values);
+  });
+}
+
 void Compression::save(StateWriter& writer) const {
   writer.text("groups", signature());
   writer.integer("ranks", collectives_.size());
   for (const auto& entry : entries_) {
     for (const auto& group : entry->groups) group->save(writer);
+    StateWriter momentum = writer.scope("exact_momentum");
+    exact_pieces(*entry, [&](const Slot& slot) {
+      momentum.floats(slot.name, slot.shape, read_slot(slot, entry->exact_momentum.standing()));
+    });
   }
 }
 
@@ -260,6 +275,7 @@ bool Compression::load(const StateReader& reader) {
   if (!reader.has("groups") || reader.text("groups") != signature()) return false;
   for (const auto& entry : entries_) {
     for (const auto& group : entry->groups) group->load(reader);
+    load_momentum(*entry, reader);
   }
   return true;
 }
@@ -269,6 +285,7 @@ void Compression::carry(const StateReader& reader) {
   const float share = 1.0f / static_cast<float>(reader.integer("ranks"));
   for (const auto& entry : entries_) {
     for (const auto& group : entry->groups) group->carry(reader, share);
+    load_momentum(*entry, reader);  // the same on every rank
   }
 }
 

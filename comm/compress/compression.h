@@ -33,10 +33,11 @@ class Compression {
   [[nodiscard]] std::vector<BucketReport> reports() const;
   /// Tells, in stream order, when the compute stream began to wait and which buckets made it.
   void waited_from(double began_s);
-  [[nodiscard]] bool replaces_momentum() const noexcept;
+  /// True when compressors carry the momentum: the optimizer must have none.
+  [[nodiscard]] bool replaces_momentum() const noexcept { return momentum_ == MomentumKind::heavy_ball; }
   /// Bytes this rank sends for a bucket; nothing when it has nothing to compress.
-  [[nodiscard]] std::optional<std::int64_t> stated_bytes(const Bucket& bucket,
-                                                         const Schedule& schedule) const;
+  [[nodiscard]] std::optional<std::int64_t> stated_bytes(const Bucket& bucket, const Schedule& schedule,
+                                                         std::int64_t step) const;
 
   void save(StateWriter& writer) const;
   /// False when the state was written by another number of ranks or other groups: then nothing was loaded.
@@ -48,16 +49,21 @@ class Compression {
   struct Entry;
   void add_group(Entry& entry, const Bucket& bucket, const std::string& name,
                  const std::vector<const Slot*>& slots, Device device);
+  void give_momentum(Entry& entry, Stream& stream);
+  void find_momentum();
+  void finish_report(Entry& entry) const;
   void sum_exact(Entry& entry, int bucket, FlatSpan gradients, Stream& stream);
-  void take_sample(Entry& entry, FlatSpan gradients, Stream& stream);
-  void judge_sample(Entry& entry, FlatSpan gradients, Stream& stream);
   [[nodiscard]] static double residual_norm(const Entry& entry);
+  template <class Visit>
+  static void exact_pieces(const Entry& entry, Visit&& visit);
+  static void load_momentum(Entry& entry, const StateReader& reader);
   [[nodiscard]] std::string signature() const;
 
   SlotLayout layout_;
   Collectives& collectives_;
   CompressionOptions options_;
   StepNumbers numbers_;
+  MomentumKind momentum_ = MomentumKind::none;
   Remembered::Verdict verdict_;
   FlatArray nonfinite_, scratch_;
   std::vector<std::shared_ptr<Entry>> entries_;  ///< by bucket

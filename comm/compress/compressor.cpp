@@ -116,19 +116,24 @@ void Compressor::exchange(FlatSpan gradients, FlatSpan scratch, const StepNumber
   const std::int64_t count = group().count;
   const FlatSpan mean = scratch.part(0, count);
   const FlatSpan values = feedback_ ? residual_.current() : scratch.part(count, count);
-  const bool silent = feedback_ && numbers.rate == 0;
-  const float unit = numbers.rate * numbers.scale;
-  const float in = feedback_ ? unit * static_cast<float>(context_.ranks) : 1.0f;
-  pack(gradients, values, silent ? 0.0f : in, nonfinite, stream);
-  if (silent) {
+  const Units unit = units(numbers);
+  pack(gradients, values, unit.in, nonfinite, stream);
+  if (unit.in == 0) {  // a rate of 0: nothing to move by
     vector::fill(mean, 0, stream);
     unpack(mean, gradients, 1, stream);
     return;
   }
   average({numbers, values, mean, collectives, stream});
   if (feedback_) kernels_.clear_at(values, voids_.span, stream);
-  unpack(mean, gradients, feedback_ ? 1.0f / unit : static_cast<float>(context_.ranks), stream);
+  unpack(mean, gradients, unit.out, stream);
   mark(Phase::decode, stream);
+}
+
+Compressor::Units Compressor::units(const StepNumbers& numbers) const {
+  const auto ranks = static_cast<float>(context_.ranks);
+  if (!feedback_) return {1, ranks};
+  const float unit = numbers.rate * numbers.scale;
+  return {unit * ranks, 1.0f / unit};
 }
 
 void Compressor::pack(FlatSpan gradients, FlatSpan values, float factor, FlatSpan nonfinite, Stream& stream) {
@@ -157,13 +162,26 @@ void Compressor::unpack(FlatSpan mean, FlatSpan gradients, float factor, Stream&
 }
 
 void Compressor::save(StateWriter& writer) const {
-  StateWriter residuals = writer.scope("residual");
-  for (const Piece& piece : group().pieces) {
-    if (!feedback_) break;
-    residuals.floats(piece.slot->name, piece.slot->shape, read_slot(packed_slot(piece), residual()));
-  }
+  if (feedback_) save_pieces(writer.scope("residual"), residual());
   save_owner(writer);
   save_more(writer);
+}
+
+void Compressor::save_pieces(StateWriter writer, FlatSpan packed) const {
+  for (const Piece& piece : group().pieces)
+    writer.floats(piece.slot->name, piece.slot->shape, read_slot(packed_slot(piece), packed));
+}
+
+void Compressor::load_pieces(const StateReader& reader, Remembered& state, float share) const {
+  for (const Piece& piece : group().pieces) {
+    const Slot slot = packed_slot(piece);
+    if (!reader.has(slot.name)) continue;
+    const std::vector<float> saved = reader.floats(slot.name, slot.shape);
+    std::vector<float> values = read_slot(slot, state.settled());
+    for (std::size_t i = 0; i < saved.size(); ++i) values[i] += share * saved[i];
+    write_slot(slot, state.settled(), values);
+    write_slot(slot, state.current(), values);
+  }
 }
 
 FlatSpan Compressor::residual() const noexcept { return feedback_ ? residual_.standing() : FlatSpan{}; }
@@ -185,19 +203,14 @@ void Compressor::save_owner(StateWriter& writer) const {
 }
 
 void Compressor::load(const StateReader& reader) {
-  const StateReader residuals = reader.scope("residual");
-  const StateReader owner = reader.scope("owner");
-  const FlatArray whole = make_array(context_.device, Dtype::f32, group().count);
-  for (const Piece& piece : group().pieces) {
-    const Slot slot = packed_slot(piece);
-    if (feedback_ && residuals.has(slot.name)) {
-      const std::vector<float> values = residuals.floats(slot.name, slot.shape);
-      write_slot(slot, residual_.settled(), values);
-      write_slot(slot, residual_.current(), values);
-    }
-    if (owner.has(slot.name)) write_slot(slot, whole.span, owner.floats(slot.name, slot.shape));
-  }
+  if (feedback_) load_pieces(reader.scope("residual"), residual_, 1);
   if (const FlatSpan owned = owner_residual(); owned.count > 0) {
+    const FlatArray whole = make_array(context_.device, Dtype::f32, group().count);
+    const StateReader owner = reader.scope("owner");
+    for (const Piece& piece : group().pieces) {
+      const Slot slot = packed_slot(piece);
+      if (owner.has(slot.name)) write_slot(slot, whole.span, owner.floats(slot.name, slot.shape));
+    }
     std::vector<float> host(static_cast<std::size_t>(owned.count));
     copy_to_host(whole.span.part(owner_first(), owned.count), host.data());
     restore_owner(host);
@@ -206,19 +219,9 @@ void Compressor::load(const StateReader& reader) {
 }
 
 void Compressor::carry(const StateReader& reader, float share) {
-  for (const Piece& piece : group().pieces) {
-    if (!feedback_) break;
-    const Slot slot = packed_slot(piece);
-    std::vector<float> values = read_slot(slot, residual_.settled());
-    const auto add = [&](const StateReader& scope, float factor) {
-      if (!scope.has(slot.name)) return;
-      const std::vector<float> kept = scope.floats(slot.name, slot.shape);
-      for (std::size_t i = 0; i < kept.size(); ++i) values[i] += factor * kept[i];
-    };
-    add(reader.scope("residual"), share);
-    add(reader.scope("owner"), 1);
-    write_slot(slot, residual_.settled(), values);
-    write_slot(slot, residual_.current(), values);
+  if (feedback_) {
+    load_pieces(reader.scope("residual"), residual_, share);
+    load_pieces(reader.scope("owner"), residual_, 1);
   }
   carry_more(reader, share);
 }

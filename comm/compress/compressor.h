@@ -52,10 +52,15 @@ struct CompressorContext {
   int ranks = 1;
   Device device = {};
   std::uint64_t seed = 0;
-  float momentum = 0;            ///< the optimizer's: for compressors that replace it
+  float momentum = 0;  ///< the optimizer's: for compressors that replace it
+  bool nesterov = false;
   std::int64_t exact_steps = 0;  ///< first steps that the paired optimizer wants exact (1-bit Adam)
   Remembered::Verdict verdict;   ///< whether the last step was accepted
 };
+
+/// heavy_ball: u = m u + g, in the optimizer's place. average: u = m u + (1 - m) g, which the paired
+/// optimizer expects after the exact steps.
+enum class MomentumKind { none, heavy_ball, average };
 
 class Compressor {
  public:
@@ -73,10 +78,10 @@ class Compressor {
 
   [[nodiscard]] const Group& group() const noexcept { return context_.group; }
   [[nodiscard]] bool feedback() const noexcept { return feedback_; }
-  /// True when what is averaged is a momentum: the optimizer must not add its own.
-  [[nodiscard]] virtual bool replaces_momentum() const noexcept { return false; }
-  /// Bytes this rank sends in a step, by closed formula; `collectives` sums cost what its schedule says.
-  [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule) const = 0;
+  /// Whether what comes back has momentum in it. Slots that are summed exactly then get the same.
+  [[nodiscard]] virtual MomentumKind momentum() const noexcept { return MomentumKind::none; }
+  /// Bytes this rank sends in a step, by closed formula; sums cost what `schedule` states.
+  [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
 
   /// Of the last exchange; read it in stream order.
   [[nodiscard]] PhaseTimes times() const noexcept { return times_; }
@@ -107,17 +112,32 @@ class Compressor {
   };
   enum class Phase { encode, wire, decode };
 
+  /// Gradients are multiplied by `in` before they are averaged, the mean by `out`.
+  struct Units {
+    float in = 1;
+    float out = 1;
+  };
+
   [[nodiscard]] const CompressorContext& context() const noexcept { return context_; }
   [[nodiscard]] const Kernels& kernels() const noexcept { return kernels_; }
   /// Everything enqueued since the last mark belongs to `phase`.
   void mark(Phase phase, Stream& stream);
+  /// The residual as it stood before the step.
+  [[nodiscard]] FlatSpan residual_before() const noexcept { return residual_.settled(); }
   /// A key for random rounding: the same only for equal seed, step, bucket and purpose.
   [[nodiscard]] std::uint32_t key(const Turn& turn, std::string_view purpose, int rank = 0) const;
+  /// The places (i32) of the packed array that are no element of a slot: what is kept there must be zero.
+  [[nodiscard]] FlatSpan voids() const noexcept { return voids_.span; }
   /// The places of a part of the packed array, counted from its begin, that are no element of a slot.
   [[nodiscard]] FlatArray voids_in(Range part) const;
   [[nodiscard]] FlatArray bytes(std::int64_t count) const;
   [[nodiscard]] FlatArray floats(std::int64_t count) const;
 
+  /// The rate inside with error feedback, else the gradients as they are.
+  [[nodiscard]] virtual Units units(const StepNumbers& numbers) const;
+  /// Saves a packed array by slot, and adds share * what was saved.
+  void save_pieces(StateWriter writer, FlatSpan packed) const;
+  void load_pieces(const StateReader& reader, Remembered& state, float share) const;
   /// The mean of the group's values, see Turn. Collective, enqueues.
   virtual void average(const Turn& turn) = 0;
   /// State besides the residual. The reader's scope may lack it (another compressor wrote it): start anew.

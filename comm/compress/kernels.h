@@ -27,6 +27,15 @@ struct Matrix {
   std::int64_t columns = 0;
 };
 
+/// Integers shared by ranks: codes of -levels to levels in fields of `bits`.
+struct Grid {
+  int bits = 8;
+  int levels = 1;
+  bool stochastic = false;
+};
+
+using Runs = std::shared_ptr<const std::vector<Selection>>;
+
 struct Kernels {
   /// Keeps or gives back: *verdict != 0 ? settled = current : current = settled.
   void (*settle)(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream);
@@ -41,14 +50,30 @@ struct Kernels {
 
   /// Indices (u32 as i32, ascending within a run) of the `keep` elements of largest magnitude of each run;
   /// equal magnitudes: the lower index.
-  void (*select)(FlatSpan values, std::shared_ptr<const std::vector<Selection>> runs, FlatSpan indices,
-                 Stream& stream);
+  void (*select)(FlatSpan values, Runs runs, FlatSpan indices, Stream& stream);
   /// picked[j] = values[indices[j]].
   void (*pick)(FlatSpan values, FlatSpan indices, FlatSpan picked, Stream& stream);
   /// values[indices[j]] = 0.
   void (*clear_at)(FlatSpan values, FlatSpan indices, Stream& stream);
+  /// values[indices[j]] = placed[j].
+  void (*place)(FlatSpan placed, FlatSpan indices, FlatSpan values, Stream& stream);
+  /// Indices (ascending) of `keep` random elements of each run, one from each of `keep` equal stretches.
+  void (*draw)(Runs runs, std::uint32_t key, FlatSpan indices, Stream& stream);
   /// values[indices[j]] += factor * picked[j].
   void (*add_at)(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream);
+
+  /// Largest and mean magnitude of each run; values of run i times factors[i].
+  void (*largest_magnitudes)(FlatSpan values, Runs runs, FlatSpan out, Stream& stream);
+  void (*mean_magnitudes)(FlatSpan values, Runs runs, FlatSpan out, Stream& stream);
+  void (*scale_runs)(FlatSpan values, Runs runs, FlatSpan factors, Stream& stream);
+  /// The step of each run's grid from the largest magnitudes of all ranks.
+  void (*grid_steps)(FlatSpan everyones, Grid grid, FlatSpan steps, Stream& stream);
+  /// Codes of the values as fields of i32 words; values become what rounding lost.
+  void (*to_grid)(FlatSpan values, Runs runs, FlatSpan steps, Grid grid, std::uint32_t key, FlatSpan codes,
+                  Stream& stream);
+  /// mean = (sum of codes of `ranks` ranks) * step / ranks.
+  void (*from_grid)(FlatSpan codes, Runs runs, FlatSpan steps, Grid grid, int ranks, FlatSpan mean,
+                    Stream& stream);
 
   /// P = M Q for each matrix: Q and P hold `rank` columns, each contiguous.
   void (*times_right)(FlatSpan values, Matrix matrix, FlatSpan q, FlatSpan p, int rank, Stream& stream);

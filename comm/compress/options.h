@@ -27,7 +27,8 @@ struct CompressionOptions {
   std::vector<std::string> rules;
   std::int64_t min_elements = 1024;  ///< smaller slots are summed exactly
   std::uint64_t seed = 0;
-  float momentum = 0;             ///< the optimizer's, for compressors that replace it
+  float momentum = 0;  ///< the optimizer's, for compressors that replace it
+  bool nesterov = false;
   std::int64_t exact_steps = 0;   ///< first steps that the optimizer wants exact
   std::int64_t sample_every = 0;  ///< steps between comparisons with the true sum; 0: never
 

@@ -14,8 +14,9 @@ constexpr CompressorRegistry::Row kNone{"none", "exact sums", {}, no_compressor}
 }  // namespace
 
 const CompressorRegistry& compressors() {
-  static const CompressorRegistry::Row rows[] = {kNone,    kBf16,    kFp16,       kInt8Row,
-                                                 kInt4Row, kQsgdRow, kNaturalRow, kEfSign};
+  static const CompressorRegistry::Row rows[] = {
+      kNone,    kBf16,          kFp16,       kInt8Row,  kInt4Row,    kQsgdRow,  kNaturalRow, kEfSign,
+      kTopKRow, kSharedTopKRow, kRandomKRow, kPowerSgd, kSharedGrid, kSignVote, kDgc,        kOneBitAdam};
   static const CompressorRegistry table("compress", rows);
   return table;
 }

@@ -49,7 +49,7 @@ TwoShot::TwoShot(const CompressorContext& context, bool feedback, std::unique_pt
   own_voids_ = voids_in(own_chunk());
 }
 
-std::int64_t TwoShot::stated_bytes(const Schedule& /*schedule*/) const {
+std::int64_t TwoShot::stated_bytes(const Schedule& /*schedule*/, std::int64_t /*step*/) const {
   std::int64_t bytes = 0;
   for (std::size_t peer = 0; peer < chunks_.size(); ++peer) {
     if (static_cast<int>(peer) == context().rank) continue;

@@ -19,7 +19,7 @@ class TwoShot : public Compressor {
   TwoShot(const CompressorContext& context, bool feedback, std::unique_ptr<Codec> codec,
           std::unique_ptr<Codec> return_codec = nullptr);
 
-  [[nodiscard]] std::int64_t stated_bytes(const Schedule& schedule) const override;
+  [[nodiscard]] std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override;
   [[nodiscard]] FlatSpan owner_residual() const noexcept override;
   [[nodiscard]] std::int64_t owner_first() const noexcept override;
 

@@ -171,7 +171,7 @@ void same_bits_and_stated_bytes(World& world, const std::string& name, bool feed
     const auto hash = static_cast<std::int64_t>(hash_floats(rig.sums()));
     for (std::int64_t other : rig.control().gather(hash)) EXPECT_EQ(other, hash) << name;
     const ExchangeReport report = rig.exchange().report();
-    EXPECT_EQ(report.wire_bytes, rig.exchange().stated_bytes(*schedule_named("ring"))) << name;
+    EXPECT_EQ(report.wire_bytes, rig.exchange().stated_bytes(*schedule_named("ring"), step)) << name;
   }
 }
 

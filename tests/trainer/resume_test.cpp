@@ -36,7 +36,10 @@ class Resume : public testing::TestWithParam<std::string> {};
 TEST_P(Resume, interrupted_and_resumed_equals_uninterrupted) {
   const ScratchDirectory scratch;
   write_tiny_images(scratch.path() + "/images.h5");
-  const Overrides overrides{"optimizer.name=" + GetParam(), "train.ema=0.5", "rate_shape.name=cosine"};
+  Overrides overrides{"optimizer.name=" + GetParam(), "train.ema=0.5", "rate_shape.name=cosine"};
+  if (GetParam() == "onebit_adam") {
+    overrides.insert(overrides.end(), {"compress.name=onebit_adam", "optimizer.onebit_adam.freeze_steps=3"});
+  }
   const Outcome whole = run_part(scratch.path(), scratch.path() + "/whole", overrides, 0, false);
   const Outcome part = run_part(scratch.path(), scratch.path() + "/part", overrides, 2, false);
   EXPECT_EQ(part.exit_code, 75);

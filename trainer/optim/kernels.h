@@ -19,6 +19,7 @@ struct SgdNumbers {
   float rate, scale, momentum;
   float coupled_decay, decoupled_decay;
   bool nesterov;
+  bool decay_only = false;  ///< momentum of coupled * w alone: g has its own
 };
 /// d = g + coupled * w;  m = momentum * m + d;  w -= rate * (nesterov ? d + momentum * m : m) + rate *
 /// decoupled * w.

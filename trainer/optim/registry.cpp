@@ -4,7 +4,7 @@
 namespace lockstep::trainer {
 
 const OptimizerRegistry& optimizers() {
-  static const OptimizerRegistry::Row kRows[] = {kSgd, kAdamW, kLars, kLamb};
+  static const OptimizerRegistry::Row kRows[] = {kSgd, kAdamW, kLars, kLamb, kOneBitAdam};
   static const OptimizerRegistry kTable("optimizer", kRows);
   return kTable;
 }

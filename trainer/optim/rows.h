@@ -5,6 +5,6 @@
 
 namespace lockstep::trainer {
 
-extern const OptimizerRegistry::Row kSgd, kAdamW, kLars, kLamb;
+extern const OptimizerRegistry::Row kSgd, kAdamW, kLars, kLamb, kOneBitAdam;
 
 }  // namespace lockstep::trainer

@@ -13,6 +13,9 @@ constexpr Setting kSettings[] = {
     {"weight_decay", SettingType::real, "0", "decay of weights (never of biases and norms)", "[0,inf)"},
     {"decoupled", SettingType::boolean, "false",
      "true: decay by rate * weight_decay * w beside the gradient; false: L2, through the momentum"},
+    {"momentum_on", SettingType::text, "all",
+     "decay: gradients come with their momentum (compress.name dgc sets this), only the decay needs it",
+     "all|decay"},
 };
 
 class Sgd final : public FlatOptimizer {
@@ -22,7 +25,8 @@ class Sgd final : public FlatOptimizer {
         momentum_(static_cast<float>(options.real("momentum"))),
         nesterov_(options.boolean("nesterov")),
         decay_(static_cast<float>(options.real("weight_decay"))),
-        decoupled_(options.boolean("decoupled")) {}
+        decoupled_(options.boolean("decoupled")),
+        decay_only_(options.text("momentum_on") == "decay") {}
 
  private:
   void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
@@ -32,13 +36,15 @@ class Sgd final : public FlatOptimizer {
                         .momentum = momentum_,
                         .coupled_decay = decoupled_ ? 0.0f : decay,
                         .decoupled_decay = decoupled_ ? decay : 0.0f,
-                        .nesterov = nesterov_});
+                        .nesterov = nesterov_,
+                        .decay_only = decay_only_});
   }
 
   float momentum_;
   bool nesterov_;
   float decay_;
   bool decoupled_;
+  bool decay_only_;
 };
 
 std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {

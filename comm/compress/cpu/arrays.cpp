@@ -101,6 +101,30 @@ void cpu_clear_at(FlatSpan values, FlatSpan indices, Stream& stream) {
   });
 }
 
+void cpu_place(FlatSpan placed, FlatSpan indices, FlatSpan values, Stream& stream) {
+  stream.host([=] {
+    float* x = values.as<float>().data();
+    const float* from = placed.as<float>().data();
+    const auto places = indices.as<std::int32_t>();
+    for (std::size_t j = 0; j < places.size(); ++j) x[places[j]] = from[j];
+  });
+}
+
+void cpu_draw(Runs runs, std::uint32_t key, FlatSpan indices, Stream& stream) {
+  stream.host([runs = std::move(runs), key, indices] {
+    std::int32_t* out = indices.as<std::int32_t>().data();
+    for (const Selection& run : *runs) {
+      for (std::int64_t j = 0; j < run.keep; ++j) {
+        const std::int64_t begin = run.count * j / run.keep;
+        const std::int64_t length = run.count * (j + 1) / run.keep - begin;
+        const std::uint64_t random = random_bits(key, static_cast<std::uint32_t>(run.first + begin));
+        const auto step = static_cast<std::int64_t>(random * static_cast<std::uint64_t>(length) >> 32);
+        *out++ = static_cast<std::int32_t>(run.first + begin + step);
+      }
+    }
+  });
+}
+
 void cpu_add_at(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream) {
   stream.host([=] {
     float* x = values.as<float>().data();

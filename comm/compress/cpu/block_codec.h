@@ -27,7 +27,7 @@ struct BlockLoops {
                  bool add, const BlockFormat& format);
 };
 
-extern const BlockLoops int8_loops, int4_loops, sign_loops;
+extern const BlockLoops int8_loops, int4_loops, sign_loops, vote_loops, ternary_loops;
 
 [[nodiscard]] std::unique_ptr<Codec> make_block_codec(const BlockLoops& loops, const BlockFormat& format);
 

@@ -23,6 +23,10 @@ std::unique_ptr<Codec> make_cpu_codec(const CodecSpec& spec) {
       return make_block_codec(int4_loops, format);
     case CodecKind::sign:
       return make_block_codec(sign_loops, format);
+    case CodecKind::vote:
+      return make_block_codec(vote_loops, format);
+    case CodecKind::ternary:
+      return make_block_codec(ternary_loops, format);
   }
   throw Error(Fault::internal, "an unknown codec");
 }

@@ -76,8 +76,7 @@ Threshold threshold_of(const float* x, std::int64_t count, std::int64_t keep) {
 
 }  // namespace
 
-void cpu_select(FlatSpan values, std::shared_ptr<const std::vector<Selection>> runs, FlatSpan indices,
-                Stream& stream) {
+void cpu_select(FlatSpan values, Runs runs, FlatSpan indices, Stream& stream) {
   stream.host([values, runs = std::move(runs), indices] {
     std::int32_t* out = indices.as<std::int32_t>().data();
     for (const Selection& run : *runs) {

@@ -71,8 +71,80 @@ LOCKSTEP_HOT_LOOP void decode_sign(const std::uint16_t* scales, const std::uint8
   }
 }
 
+constexpr std::uint16_t kOne = 0x3f80;  // the upper half of 1.0f
+
+/// The sign of x, of zero a random one, in bit 31.
+LOCKSTEP_INLINE std::uint32_t voted_sign(float x, std::uint32_t random) {
+  const std::uint32_t zero = 0u - static_cast<std::uint32_t>(magnitude_bits(x) == 0);
+  return ((std::bit_cast<std::uint32_t>(x) & ~zero) | (random & zero)) & 0x80000000u;
+}
+
+LOCKSTEP_HOT_LOOP void encode_vote(const float* x, std::int64_t blocks, std::uint16_t* scales,
+                                   std::uint8_t* codes, float* residual, const BlockFormat& /*format*/,
+                                   std::uint32_t key, std::uint32_t element) {
+  alignas(64) float votes[kBlock];
+  for (std::int64_t block = 0; block < blocks; ++block, element += kBlock) {
+    const float* values = x + block * kBlock;
+    scales[block] = kOne;
+    for (std::uint32_t i = 0; i < kBlock; ++i)
+      votes[i] = std::bit_cast<float>(0x3f800000u | voted_sign(values[i], random_bits(key, element + i)));
+    pack_signs(votes, codes + block * kBytes);
+    if (residual == nullptr) continue;
+    for (int i = 0; i < kBlock; ++i) residual[block * kBlock + i] = values[i] - votes[i];
+  }
+}
+
+/// Two bits a value, like pack_signs in four stripes: bit 0 positive, bit 1 negative.
+LOCKSTEP_INLINE float ternary_value(std::uint32_t code, int stripe) {
+  const std::uint32_t bits = code >> (2 * stripe);
+  return static_cast<float>(static_cast<std::int32_t>(bits & 1u) -
+                            static_cast<std::int32_t>((bits >> 1) & 1u));
+}
+
+LOCKSTEP_HOT_LOOP void encode_ternary(const float* x, std::int64_t blocks, std::uint16_t* scales,
+                                      std::uint8_t* codes, float* residual, const BlockFormat& /*format*/,
+                                      std::uint32_t /*key*/, std::uint32_t /*element*/) {
+  constexpr int kStripe = kBlock / 4;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    const float* values = x + block * kBlock;
+    std::uint8_t* bytes = codes + block * kStripe;
+    scales[block] = kOne;
+    for (int j = 0; j < kStripe; ++j) bytes[j] = 0;
+    for (int stripe = 0; stripe < 4; ++stripe) {
+      for (int j = 0; j < kStripe; ++j) {
+        const float value = values[stripe * kStripe + j];
+        const std::uint32_t code =
+            static_cast<std::uint32_t>(value > 0) | static_cast<std::uint32_t>(value < 0) << 1;
+        bytes[j] = static_cast<std::uint8_t>(bytes[j] | code << (2 * stripe));
+      }
+    }
+    if (residual == nullptr) continue;
+    for (int i = 0; i < kBlock; ++i)
+      residual[block * kBlock + i] = values[i] - ternary_value(bytes[i % kStripe], i / kStripe);
+  }
+}
+
+LOCKSTEP_HOT_LOOP void decode_ternary(const std::uint16_t* /*scales*/, const std::uint8_t* codes,
+                                      std::int64_t blocks, float* out, bool add,
+                                      const BlockFormat& /*format*/) {
+  constexpr int kStripe = kBlock / 4;
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    for (int stripe = 0; stripe < 4; ++stripe) {
+      float* values = out + block * kBlock + stripe * kStripe;
+      const std::uint8_t* bytes = codes + block * kStripe;
+      if (add) {
+        for (int j = 0; j < kStripe; ++j) values[j] += ternary_value(bytes[j], stripe);
+      } else {
+        for (int j = 0; j < kStripe; ++j) values[j] = ternary_value(bytes[j], stripe);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const BlockLoops sign_loops{kBlock, kBytes, encode_sign, decode_sign};
+const BlockLoops vote_loops{kBlock, kBytes, encode_vote, decode_sign};
+const BlockLoops ternary_loops{kBlock, kBlock / 4, encode_ternary, decode_ternary};
 
 }  // namespace lockstep::comm

@@ -29,12 +29,16 @@ void sgd_update(const SlotArrays& slot, const SgdNumbers& n) {
   const std::size_t count = slot.values.size();
   const float nesterov = n.nesterov ? 1.0f : 0.0f;
   const float keep = n.nesterov ? n.momentum : 1.0f;
+  // The gradient's share inside and outside the momentum.
+  const float inside = n.decay_only ? 0.0f : n.scale;
+  const float outside = n.decay_only ? n.scale : 0.0f;
 #pragma GCC ivdep
   for (std::size_t i = 0; i < count; ++i) {
-    const float d = gradients[i] * n.scale + n.coupled_decay * values[i];
+    const float d = gradients[i] * inside + n.coupled_decay * values[i];
     const float m = n.momentum * momenta[i] + d;
     momenta[i] = m;
-    values[i] -= n.rate * (nesterov * d + keep * m) + n.rate * n.decoupled_decay * values[i];
+    values[i] -=
+        n.rate * (nesterov * d + keep * m + gradients[i] * outside) + n.rate * n.decoupled_decay * values[i];
   }
 }
 

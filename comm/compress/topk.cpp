@@ -1,0 +1,146 @@
+// Sparse compressors with error feedback (Stich et al. 2018): each slot sends its k = density * elements
+// largest values; the rest waits in the residual. What is sent is copied, so sent + residual = p to the bit.
+//
+// topk: every rank picks for itself and sends values and indices to all: (p - 1) * 8 k bytes, so it pays for
+// few ranks and small densities. shared_topk (CLT-k of ScaleCom, Chen et al. 2020): rank (step mod p) picks
+// and broadcasts its indices; all send these k values through the all-reduce: bytes do not grow with p.
+// random_k: indices drawn from a shared seed, one from each of k equal stretches; none are sent.
+#include <algorithm>
+#include <cmath>
+
+#include "comm/compress/rows.h"
+#include "comm/compress/sparse.h"
+#include "core/vector/vector.h"
+
+namespace lockstep::comm {
+namespace {
+
+constexpr Setting kDensity = {"density", SettingType::real, "0.01", "part of a slot's elements that is sent",
+                              "(0,1]"};
+constexpr Setting kFeedback = {"feedback", SettingType::boolean, "true",
+                               "error feedback: keep what was not sent for the next step"};
+constexpr Setting kTopK[] = {kDensity, kFeedback};
+constexpr Setting kSharedTopK[] = {
+    kDensity,
+    kFeedback,
+    {"filter", SettingType::real, "1",
+     "share of the new rest that enters the residual; below 1 it filters noise of large batches", "(0,1]"}};
+constexpr Setting kRandomK[] = {
+    {"density", SettingType::real, "0.1", "part of a slot's elements that is sent", "(0,1]"}, kFeedback};
+
+class TopK final : public Compressor {
+ public:
+  TopK(const Options& options, const CompressorContext& context)
+      : Compressor(context, options.boolean("feedback")),
+        message_(context, selections(context.group, options.real("density"))) {}
+
+  std::int64_t stated_bytes(const Schedule& /*schedule*/, std::int64_t /*step*/) const override {
+    return message_.stated_bytes(message_.capacity());
+  }
+
+ private:
+  void average(const Turn& turn) override {
+    message_.select(turn.values, turn.stream);
+    kernels().clear_at(turn.values, message_.indices(), turn.stream);
+    mark(Phase::encode, turn.stream);
+    message_.gather(turn.collectives, turn.stream);
+    mark(Phase::wire, turn.stream);
+    message_.add_all(turn.mean, 1.0f / static_cast<float>(context().ranks), turn.stream);
+  }
+
+  SparseMessage message_;
+};
+
+/// Values at indices that all ranks know: an all-reduce of k numbers.
+class SharedIndices : public Compressor {
+ public:
+  SharedIndices(const Options& options, const CompressorContext& context)
+      : Compressor(context, options.boolean("feedback")),
+        runs_(std::make_shared<std::vector<Selection>>(selections(context.group, options.real("density")))),
+        indices_(make_array(context.device, Dtype::i32, kept(*runs_))),
+        picked_(floats(kept(*runs_))) {}
+
+ protected:
+  [[nodiscard]] const std::shared_ptr<const std::vector<Selection>>& runs() const { return runs_; }
+  [[nodiscard]] FlatSpan indices() const { return indices_.span; }
+  [[nodiscard]] std::int64_t sum_bytes(const Schedule& schedule) const {
+    return schedule.stated_cost(context().rank, context().ranks, picked_.span.count).elements * 4;
+  }
+  /// Sums what the values hold at the indices.
+  void sum_picked(const Turn& turn, float factor) {
+    kernels().pick(turn.values, indices_.span, picked_.span, turn.stream);
+    kernels().clear_at(turn.values, indices_.span, turn.stream);
+    mark(Phase::encode, turn.stream);
+    turn.collectives.sum(picked_.span, turn.stream, group().bucket);
+    mark(Phase::wire, turn.stream);
+    vector::fill(turn.mean, 0, turn.stream);
+    kernels().add_at(picked_.span, indices_.span, turn.mean, factor / static_cast<float>(context().ranks),
+                     turn.stream);
+  }
+
+ private:
+  std::shared_ptr<const std::vector<Selection>> runs_;
+  FlatArray indices_, picked_;
+};
+
+class SharedTopK final : public SharedIndices {
+ public:
+  SharedTopK(const Options& options, const CompressorContext& context)
+      : SharedIndices(options, context), filter_(static_cast<float>(options.real("filter"))) {}
+
+  std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
+    return sum_bytes(schedule) +
+           broadcast_plan(context().rank, context().ranks, leader(step), indices().count).cost().elements * 4;
+  }
+
+ private:
+  [[nodiscard]] int leader(std::int64_t step) const { return static_cast<int>(step % context().ranks); }
+  void average(const Turn& turn) override {
+    const int root = leader(turn.numbers.step);
+    if (root == context().rank) kernels().select(turn.values, runs(), indices(), turn.stream);
+    mark(Phase::encode, turn.stream);
+    turn.collectives.broadcast(indices(), root, turn.stream);
+    mark(Phase::wire, turn.stream);
+    sum_picked(turn, 1);
+    if (filter_ == 1 || !feedback()) return;
+    // residual' = residual + filter * (rest - residual)
+    vector::scale(filter_, turn.values, turn.stream);
+    vector::axpy(1 - filter_, residual_before(), turn.values, turn.stream);
+  }
+
+  float filter_;
+};
+
+class RandomK final : public SharedIndices {
+ public:
+  using SharedIndices::SharedIndices;
+
+  std::int64_t stated_bytes(const Schedule& schedule, std::int64_t /*step*/) const override {
+    return sum_bytes(schedule);
+  }
+
+ private:
+  void average(const Turn& turn) override {
+    kernels().draw(runs(), key(turn, "random k"), indices(), turn.stream);
+    // Without error feedback what is sent must stand for all: then it is right in the mean.
+    const float stands_for = static_cast<float>(group().count) / static_cast<float>(indices().count);
+    sum_picked(turn, feedback() ? 1.0f : stands_for);
+  }
+};
+
+template <class Part>
+std::unique_ptr<Compressor> make(const Options& options, const CompressorContext& context) {
+  return std::make_unique<Part>(options, context);
+}
+
+}  // namespace
+
+const CompressorRegistry::Row kTopKRow{"topk", "each rank's largest values with their indices", kTopK,
+                                       make<TopK>};
+const CompressorRegistry::Row kSharedTopKRow{
+    "shared_topk", "values at one rank's largest (ScaleCom): bytes do not grow with ranks", kSharedTopK,
+    make<SharedTopK>};
+const CompressorRegistry::Row kRandomKRow{"random_k", "values at shared random indices", kRandomK,
+                                          make<RandomK>};
+
+}  // namespace lockstep::comm

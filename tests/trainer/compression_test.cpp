@@ -1,0 +1,175 @@
+// Whole runs with compressed gradients: every compressor trains over every schedule, a resumed run repeats
+// the original bit for bit, another number of ranks goes on, bad numbers are skipped, and what cannot fit is
+// refused by name.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+
+#include "comm/allreduce/schedule.h"
+#include "comm/compress/compressor.h"
+#include "tests/trainer/tiny_run.h"
+
+namespace lockstep::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+Overrides overrides_for(const std::string& compressor, const Overrides& more = {}) {
+  Overrides all{"compress.name=" + compressor, "compress.min_elements=16", "compress.sample_every=2"};
+  if (compressor == "onebit_adam") {
+    all.insert(all.end(),
+               {"optimizer.name=onebit_adam", "optimizer.onebit_adam.freeze_steps=3", "rate.peak=0.002"});
+  }
+  if (compressor == "dgc") all.insert(all.end(), {"compress.dgc.warmup_steps=4", "compress.dgc.density=0.1"});
+  if (compressor == "powersgd")
+    all.insert(all.end(), {"compress.powersgd.rank=1", "compress.powersgd.min_ratio=1"});
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+/// A run planned for `steps`, stopped by a signal after `stop_after` when that is not 0.
+Outcome run(const std::string& data, const std::string& directory, const Overrides& overrides, int stop_after,
+            bool resume, int ranks) {
+  fs::create_directories(directory);
+  const Config config = tiny_config(data, "images", overrides);
+  std::atomic<int> asked{0};
+  TrainingOptions options{.run_directory = directory, .resume = resume, .asked_to_stop = nullptr};
+  if (stop_after > 0) {
+    options.asked_to_stop = [&, ranks]() -> std::string {
+      return ++asked > stop_after * ranks ? "SIGUSR1" : "";
+    };
+  }
+  return run_tiny(config, ranks, options);
+}
+
+class EveryCompressor : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { write_tiny_images(scratch_.path() + "/images.h5"); }
+  Outcome train(const std::string& name, const Overrides& overrides, int stop_after, bool resume, int ranks) {
+    return run(scratch_.path(), scratch_.path() + "/" + name, overrides, stop_after, resume, ranks);
+  }
+  ScratchDirectory scratch_;
+};
+
+std::vector<std::string> names() {
+  std::vector<std::string> names;
+  for (const auto& row : comm::compressors().rows()) {
+    if (row.name != "none" && row.name != "auto") names.emplace_back(row.name);
+  }
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Table, EveryCompressor, testing::ValuesIn(names()),
+                         [](const auto& each) { return each.param; });
+
+TEST_P(EveryCompressor, trains_over_every_schedule_at_1_to_4_ranks) {
+  const Overrides one = overrides_for(GetParam(), {"train.steps=1", "eval.microbatches=1"});
+  const float start = train("start", one, 0, false, 1).last_loss;
+  for (const auto& row : comm::schedules().rows()) {
+    if (row.name == "auto") continue;
+    for (int ranks : {1, 2, 3, 4}) {
+      const Overrides some =
+          overrides_for(GetParam(), {"train.steps=9", "eval.microbatches=1", "batch.global=24",
+                                     "allreduce.name=" + std::string(row.name)});
+      const std::string name = std::string(row.name) + std::to_string(ranks);
+      const Outcome outcome = train(name, some, 0, false, ranks);
+      EXPECT_LT(outcome.last_loss, 1.1f * start) << row.name << " at " << ranks << " ranks";
+    }
+  }
+}
+
+TEST_P(EveryCompressor, interrupted_and_resumed_equals_uninterrupted) {
+  const Overrides overrides =
+      overrides_for(GetParam(), {"rate_shape.name=cosine", "exchange.first_bucket_mib=0.0005"});
+  const Outcome whole = train("whole", overrides, 0, false, 2);
+  const Outcome part = train("part", overrides, 2, false, 2);
+  EXPECT_EQ(part.exit_code, 75);
+  EXPECT_NE(part.end.parameter_hash, whole.end.parameter_hash);
+  const Outcome rest = train("part", overrides, 0, true, 2);
+  EXPECT_EQ(rest.end.parameter_hash, whole.end.parameter_hash);
+  EXPECT_EQ(rest.last_loss, whole.last_loss);
+}
+
+TEST_P(EveryCompressor, saved_at_4_ranks_goes_on_at_2_and_3) {
+  const Overrides overrides = overrides_for(GetParam(), {"batch.global=24"});
+  for (int ranks : {2, 3}) {
+    const std::string name = "to" + std::to_string(ranks);
+    EXPECT_EQ(train(name, overrides, 2, false, 4).exit_code, 75);
+    const Outcome rest = train(name, overrides, 0, true, ranks);
+    EXPECT_EQ(rest.exit_code, 0);
+    EXPECT_TRUE(std::isfinite(rest.last_loss));
+  }
+}
+
+// ---- the negative control of resuming: without its residuals a run ends elsewhere
+
+TEST(CompressedResume, residuals_matter) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const Overrides overrides = overrides_for("ef_sign");
+  const Outcome whole = run(scratch.path(), scratch.path() + "/whole", overrides, 0, false, 2);
+  static_cast<void>(run(scratch.path(), scratch.path() + "/part", overrides, 2, false, 2));
+  Overrides forgetful = overrides;
+  forgetful.emplace_back("compress.ef_sign.feedback=false");
+  const Outcome rest = run(scratch.path(), scratch.path() + "/part", forgetful, 0, true, 2);
+  EXPECT_NE(rest.end.parameter_hash, whole.end.parameter_hash);
+}
+
+// ---- dgc is momentum SGD when everything is sent and nothing masked
+
+TEST(CompressedTraining, dgc_that_sends_all_and_masks_nothing_is_momentum_sgd) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  for (const char* nesterov : {"true", "false"}) {
+    const Overrides base{"optimizer.sgd.nesterov=" + std::string(nesterov), "optimizer.sgd.weight_decay=0.01",
+                         "compress.min_elements=16"};
+    Overrides all = base;
+    all.insert(all.end(), {"compress.name=dgc", "compress.dgc.density=1", "compress.dgc.mask=false"});
+    Overrides masked = base;
+    masked.insert(masked.end(), {"compress.name=dgc", "compress.dgc.density=1"});
+    const Outcome exact = run(scratch.path(), scratch.path() + "/e" + nesterov, base, 0, false, 2);
+    const Outcome same = run(scratch.path(), scratch.path() + "/s" + nesterov, all, 0, false, 2);
+    const Outcome other = run(scratch.path(), scratch.path() + "/m" + nesterov, masked, 0, false, 2);
+    EXPECT_NEAR(same.last_loss, exact.last_loss, 1e-4f * exact.last_loss);
+    EXPECT_GT(std::abs(other.last_loss - exact.last_loss),
+              1e-3f * exact.last_loss);  // masking forgets momentum
+  }
+}
+
+TEST(CompressedTraining, a_bad_sample_is_skipped_on_all_ranks) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5", 13);
+  for (const char* name : {"int8", "topk", "sign_vote"}) {
+    const Overrides skip = overrides_for(name, {"train.on_nonfinite=skip", "train.steps=12"});
+    const Outcome outcome = run(scratch.path(), scratch.path() + "/" + name, skip, 0, false, 2);
+    EXPECT_TRUE(std::isfinite(outcome.last_loss)) << name;
+    EXPECT_EQ(outcome.end.steps, 12) << name;
+  }
+}
+
+// ---- refusals
+
+void expect_refused(const Overrides& overrides, const std::string& word) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  try {
+    static_cast<void>(run(scratch.path(), scratch.path() + "/run", overrides, 0, false, 1));
+    FAIL() << "accepted " << word;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::config);
+    EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+  }
+}
+
+TEST(CompressedTraining, what_does_not_fit_is_refused_by_name) {
+  expect_refused({"train.reproducible=true", "compress.name=int8"}, "'int8'");
+  expect_refused({"train.reproducible=true", "compress.rules=[\"*=bf16\"]"}, "compress.name");
+  expect_refused({"compress.name=dgc", "optimizer.name=adamw"}, "'dgc'");
+  expect_refused({"compress.name=onebit_adam"}, "1-bit Adam");
+  expect_refused({"optimizer.name=onebit_adam"}, "1-bit Adam");
+  expect_refused({"compress.rules=[\"*\"]"}, "'*'");
+}
+
+}  // namespace
+}  // namespace lockstep::trainer

@@ -1,0 +1,79 @@
+#include "trainer/compression.h"
+
+#include <algorithm>
+#include <string>
+
+#include "comm/compress/compressor.h"
+#include "core/error.h"
+
+namespace lockstep::trainer {
+
+namespace {
+
+std::string exact_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.17g", value);
+  return text;
+}
+
+/// The settings of SGD with momentum on its decay alone.
+Options without_momentum(const Options& sgd) {
+  return Options::of(optimizers().row("sgd").settings,
+                     {{"momentum", exact_text(sgd.real("momentum"))},
+                      {"nesterov", sgd.boolean("nesterov") ? "true" : "false"},
+                      {"weight_decay", exact_text(sgd.real("weight_decay"))},
+                      {"decoupled", sgd.boolean("decoupled") ? "true" : "false"},
+                      {"momentum_on", "decay"}},
+                     "compress.name dgc");
+}
+
+}  // namespace
+
+bool compresses_with(const Config& config, std::string_view compressor) {
+  const std::vector<std::string> rules = config.section("compress").texts("rules");
+  const std::string ending = "=" + std::string(compressor);
+  return config.part_name("compress") == compressor ||
+         std::any_of(rules.begin(), rules.end(), [&](const auto& rule) { return rule.ends_with(ending); });
+}
+
+comm::CompressionOptions compression_options(const Config& config) {
+  const Options compress = config.section("compress");
+  const Options optimizer = config.part("optimizer");
+  comm::CompressionOptions options;
+  options.name = config.part_name("compress");
+  options.settings = [config](std::string_view name) { return config.part("compress", name); };
+  options.rules = compress.texts("rules");
+  options.min_elements = compress.integer("min_elements");
+  options.sample_every = compress.integer("sample_every");
+  options.seed = static_cast<std::uint64_t>(config.section("run").integer("seed"));
+  if (config.part_name("optimizer") == "sgd") {
+    options.momentum = static_cast<float>(optimizer.real("momentum"));
+    options.nesterov = optimizer.boolean("nesterov");
+  } else if (config.part_name("optimizer") == "onebit_adam") {
+    options.momentum = static_cast<float>(optimizer.real("beta1"));
+    options.exact_steps = optimizer.integer("freeze_steps");
+  }
+  return options;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const SlotLayout& layout, Device device) {
+  const Options settings = config.part("optimizer");
+  return optimizers().create(config.part_name("optimizer"),
+                             compresses_with(config, "dgc") ? without_momentum(settings) : settings, layout,
+                             device);
+}
+
+void check_compression(const Config& config) {
+  const std::string optimizer = config.part_name("optimizer");
+  if (compresses_with(config, "dgc") && optimizer != "sgd") {
+    throw Error(Fault::config,
+                "compress.name 'dgc' carries the momentum of SGD, the optimizer is '" + optimizer + "'",
+                "set optimizer.name to sgd, or choose another compressor");
+  }
+  if (compresses_with(config, "onebit_adam") != (optimizer == "onebit_adam")) {
+    throw Error(Fault::config, "1-bit Adam is a compressor and an optimizer, only one of them is chosen",
+                "set both compress.name and optimizer.name to onebit_adam");
+  }
+}
+
+}  // namespace lockstep::trainer
