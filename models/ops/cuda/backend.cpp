@@ -35,14 +35,18 @@ std::unique_ptr<Kernel> make(const SmoothL1&, const Site& s) { return make_smoot
 std::unique_ptr<Kernel> make(const SoftmaxCrossEntropy&, const Site& s) {
   return make_softmax_cross_entropy(s);
 }
+std::unique_ptr<Kernel> make(const Conv2d&, const Site& s) { return make_convolution(s); }
+std::unique_ptr<Kernel> make(const ConvTranspose2d&, const Site& s) { return make_convolution(s); }
+std::unique_ptr<Kernel> make(const BatchNorm&, const Site& s) { return make_batch_norm(s); }
+std::unique_ptr<Kernel> make(const MaxPool&, const Site& s) { return make_max_pool(s); }
+std::unique_ptr<Kernel> make(const AveragePool&, const Site& s) { return make_average_pool(s); }
+std::unique_ptr<Kernel> make(const GlobalAveragePool&, const Site& s) { return make_global_pool(s); }
+std::unique_ptr<Kernel> make(const Concat&, const Site& s) { return make_concat(s); }
+std::unique_ptr<Kernel> make(const ShortcutA&, const Site& s) { return make_shortcut_a(s); }
+std::unique_ptr<Kernel> make(const Resize&, const Site& s) { return make_resize(s); }
 std::unique_ptr<Kernel> make(const Relu&, const Site& s) { return make_activation(s); }
 std::unique_ptr<Kernel> make(const LeakyRelu&, const Site& s) { return make_activation(s); }
 std::unique_ptr<Kernel> make(const Gelu&, const Site& s) { return make_activation(s); }
-template <class Op>
-std::unique_ptr<Kernel> make(const Op&, const Site& s) {
-  throw Error(Fault::config, fmt::format("node '{}' ({}): the cuda backend has no such operation",
-                                         s.request.node->name, op_name(s.request.node->spec)));
-}
 
 template <class Op>
 bool is(const Node* node) {
@@ -53,12 +57,28 @@ bool joins_product(const Node* node) {
   const Epilogue epilogue = epilogue_of(node->spec);
   return epilogue.activation != Activation::none && epilogue.slope >= 0;
 }
+/// An activation whose gradient needs the activation's output.
+bool is_rectifier(const Node* node) {
+  const Epilogue epilogue = epilogue_of(node->spec);
+  return epilogue.activation != Activation::none && !reads_input(epilogue);
+}
+
+/// A ReLU or a residual sum (and a ReLU) into a batch norm, a ReLU into a convolution.
+bool accepts_image(const KernelRequest& request) {
+  const auto& fused = request.fused;
+  if (is<BatchNorm>(request.node)) {
+    if (fused.size() == 1) return is<Relu>(fused[0]) || is<Add>(fused[0]);
+    return fused.size() == 2 && is<Add>(fused[0]) && is<Relu>(fused[1]);
+  }
+  const bool convolves = is<Conv2d>(request.node) || is<ConvTranspose2d>(request.node);
+  return convolves && fused.size() == 1 && is_rectifier(fused[0]);
+}
 
 /// Fused requests that a kernel of this backend runs as one.
 bool accepts(const KernelRequest& request) {
   const auto& fused = request.fused;
   if (is<Dropout>(request.node)) return fused.size() == 1 && is<Add>(fused[0]);
-  if (!is<Linear>(request.node)) return false;
+  if (!is<Linear>(request.node)) return accepts_image(request);
   if (fused.size() == 1) return is<Add>(fused[0]) || joins_product(fused[0]);
   return is<Gelu>(fused[0]) && is<Linear>(fused[1]) && (fused.size() == 2 || is<Add>(fused[2]));
 }

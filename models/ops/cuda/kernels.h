@@ -24,5 +24,13 @@ namespace lockstep::models::cuda {
 [[nodiscard]] std::unique_ptr<Kernel> make_softmax_cross_entropy(const Site& site);
 [[nodiscard]] std::unique_ptr<Kernel> make_mean_squared_error(const Site& site);
 [[nodiscard]] std::unique_ptr<Kernel> make_smooth_l1(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_average_pool(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_batch_norm(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_concat(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_convolution(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_global_pool(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_max_pool(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_resize(const Site& site);
+[[nodiscard]] std::unique_ptr<Kernel> make_shortcut_a(const Site& site);
 
 }  // namespace lockstep::models::cuda
