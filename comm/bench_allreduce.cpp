@@ -4,80 +4,23 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
+#include "comm/bench_pattern.h"
 #include "comm/collectives.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/vector/vector.h"
 
 namespace lockstep::comm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Rank r's element i is (i + r) mod period: every sum of p of them is an exact integer in `dtype`, in any
-/// order.
-struct Pattern {
-  std::vector<double> sums;  // of element i at i mod period
-  int rank = 0;
-
-  Pattern(int rank_, int ranks, std::int64_t period) : sums(static_cast<std::size_t>(period)), rank(rank_) {
-    for (std::int64_t i = 0; i < period; ++i) {
-      for (int each = 0; each < ranks; ++each)
-        sums[static_cast<std::size_t>(i)] += static_cast<double>((i + each) % period);
-    }
-  }
-  [[nodiscard]] std::size_t period() const noexcept { return sums.size(); }
-};
-
-/// A prime, so that shifted chunks show; small where bf16 holds integers up to 256 only.
-std::int64_t period_of(Dtype dtype) { return dtype == Dtype::bf16 ? 3 : 251; }
-
-/// Calls body with a null pointer of the element type.
-template <class Body>
-void with_type(Dtype dtype, Body&& body) {
-  switch (dtype) {
-    case Dtype::f32:
-      return body(static_cast<float*>(nullptr));
-    case Dtype::f64:
-      return body(static_cast<double*>(nullptr));
-    case Dtype::bf16:
-      return body(static_cast<Bf16*>(nullptr));
-    case Dtype::i32:
-      return body(static_cast<std::int32_t*>(nullptr));
-    default:
-      throw Error(Fault::config, fmt::format("bench allreduce cannot use type {}", name_of(dtype)),
-                  "use f32, f64, bf16 or i32");
-  }
-}
-
-double number(Bf16 x) { return static_cast<double>(static_cast<float>(x)); }
-template <class T>
-double number(T x) {
-  return static_cast<double>(x);
-}
-
-void fill(FlatSpan data, const Pattern& pattern) {
-  with_type(data.dtype, [&]<class T>(T*) {
-    std::size_t next = static_cast<std::size_t>(pattern.rank) % pattern.period();
-    for (T& x : data.as<T>()) {
-      x = static_cast<T>(static_cast<float>(next));
-      if (++next == pattern.period()) next = 0;
-    }
-  });
-}
-
-std::int64_t count_wrong(FlatSpan data, const Pattern& pattern) {
-  std::int64_t wrong = 0;
-  with_type(data.dtype, [&]<class T>(T*) {
-    std::size_t next = 0;
-    for (const T x : data.as<T>()) {
-      wrong += number(x) != pattern.sums[next];
-      if (++next == pattern.period()) next = 0;
-    }
-  });
-  return wrong;
-}
+/// Sums shorter than this are timed many in a row: one would be lost in the barrier before it.
+constexpr std::int64_t kShortBytes = 64 << 10;
+constexpr int kInARow = 20;
 
 /// The slowest rank's time of each iteration, and the wrong elements of all ranks.
 struct Samples {
@@ -85,38 +28,64 @@ struct Samples {
   std::int64_t wrong = 0;
 };
 
-/// One schedule on its own transport and stream.
+/// One schedule, or something beside it, on its own transport and stream.
 class Bench {
  public:
   Bench(World& world, const AllreduceBench& options, const BenchSchedule& chosen)
-      : options_(options),
-        name_(chosen.name),
-        collectives_(make_collectives(world.transport(options.deadline_s), chosen.schedule)),
-        stream_(make_stream(Device{}, {.name = "bench"})),
-        pattern_(world.rank(), world.size(), period_of(options.dtype)) {}
+      : Bench(world, options, chosen.name, chosen.schedule, true) {
+    sum_ = [this](FlatSpan data) { collectives_->sum(data, *stream_); };
+  }
+  Bench(World& world, const AllreduceBench& options, const Contender& beside)
+      : Bench(world, options, beside.name, schedules().create("recursive_doubling", Options()), beside.sums) {
+    sum_ = [this, run = beside.run](FlatSpan data) { stream_->host([run, data] { run(data); }); };
+  }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
 
-  AllreduceRow row(std::int64_t bytes) {
+  /// A size begins.
+  void resize(std::int64_t bytes) {
     const auto width = static_cast<std::int64_t>(size_of(options_.dtype));
-    const std::int64_t count = std::max<std::int64_t>(1, bytes / width);
-    const FlatArray data = make_array(Device{}, options_.dtype, count);
-    Samples samples;
-    for (int i = -options_.warmup; i < options_.iterations; ++i) {
-      const double time_s = timed(data.span);
-      samples.wrong += count_wrong(data.span, pattern_);
-      if (i >= 0) samples.times_s.push_back(time_s);
-    }
-    return summary(count, over_ranks(samples));
+    data_ = memory_.view(options_.dtype, std::max<std::int64_t>(1, bytes / width));
+    samples_ = {};
   }
 
+  /// One turn of this size.
+  void measure(bool warmup) {
+    const int times = static_cast<std::int64_t>(data_.bytes()) < kShortBytes ? kInARow : 1;
+    pattern_.fill(data_);
+    const double alone_s = timed(1);
+    if (sums_) samples_.wrong += pattern_.count_wrong(data_);
+    if (warmup) return;
+    if (times == 1) return samples_.times_s.push_back(alone_s);
+    vector::fill(data_, 0, *stream_);  // sums of sums would soon be infinite
+    samples_.times_s.push_back(timed(times) / times);
+  }
+
+  [[nodiscard]] AllreduceRow row() { return summary(over_ranks(samples_)); }
+
  private:
-  double timed(FlatSpan data) {
-    fill(data, pattern_);
+  Bench(World& world, const AllreduceBench& options, std::string name,
+        std::shared_ptr<const Schedule> schedule, bool sums)
+      : options_(options),
+        name_(std::move(name)),
+        sums_(sums),
+        collectives_(make_collectives(world.transport(options.deadline_s), std::move(schedule))),
+        stream_(make_stream(Device{}, {.name = "bench"})),
+        pattern_(world.rank(), world.size(), options.dtype) {
+    const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(options.max_bytes, 8));
+    if (options.lent_memory) memory_ = collectives_->shared_memory(bytes);
+    if (memory_.data() == nullptr) memory_ = allocate(Device{}, bytes);
+  }
+
+  double timed(int times) {
+    Clock::time_point start;
+    Clock::time_point end;
     collectives_->barrier(*stream_);
+    stream_->host([&] { start = Clock::now(); });
+    for (int i = 0; i < times; ++i) sum_(data_);
+    stream_->host([&] { end = Clock::now(); });
     stream_->synchronize();
-    const auto start = Clock::now();
-    collectives_->sum(data, *stream_);
-    stream_->synchronize();
-    return std::chrono::duration<double>(Clock::now() - start).count();
+    return std::chrono::duration<double>(end - start).count();
   }
 
   Samples over_ranks(const Samples& own) {
@@ -137,7 +106,7 @@ class Bench {
     return whole;
   }
 
-  AllreduceRow summary(std::int64_t count, Samples samples) const {
+  AllreduceRow summary(Samples samples) const {
     auto& times = samples.times_s;
     std::sort(times.begin(), times.end());
     const auto quantile = [&](double part) {
@@ -145,8 +114,8 @@ class Bench {
     };
     const double median = times.size() % 2 == 1 ? times[times.size() / 2]
                                                 : (times[times.size() / 2 - 1] + times[times.size() / 2]) / 2;
-    AllreduceRow row{.bytes = count * static_cast<std::int64_t>(size_of(options_.dtype)),
-                     .count = count,
+    AllreduceRow row{.bytes = static_cast<std::int64_t>(data_.bytes()),
+                     .count = data_.count,
                      .dtype = options_.dtype,
                      .schedule = name_,
                      .median_s = median,
@@ -161,9 +130,14 @@ class Bench {
 
   const AllreduceBench& options_;
   std::string name_;
+  bool sums_;
   std::unique_ptr<Collectives> collectives_;
   std::unique_ptr<Stream> stream_;
   Pattern pattern_;
+  Memory memory_;
+  FlatSpan data_;
+  Samples samples_;
+  std::function<void(FlatSpan)> sum_;
 };
 
 void check(const World& world, const AllreduceBench& options) {
@@ -177,14 +151,7 @@ void check(const World& world, const AllreduceBench& options) {
     throw Error(Fault::config, fmt::format("{} iterations measure nothing", options.iterations),
                 "give at least one");
   }
-  with_type(options.dtype, [](auto*) {});
-  // The largest sum, ranks * (period - 1), must be an exact integer of the type.
-  const std::int64_t exact = options.dtype == Dtype::bf16 ? 256 : 1 << 24;
-  if (world.size() * (period_of(options.dtype) - 1) > exact) {
-    throw Error(Fault::config,
-                fmt::format("sums over {} ranks are not exact in {}", world.size(), name_of(options.dtype)),
-                "use f32");
-  }
+  Pattern::check(world.size(), options.dtype);
 }
 
 /// "double_tree:segment=4096,other=1" -> name and settings.
@@ -222,15 +189,33 @@ std::vector<BenchSchedule> bench_schedules(const std::vector<std::string>& names
   return chosen;
 }
 
+std::vector<Contender> contenders_of(World& world) {
+  std::vector<Contender> all = world.contenders();
+  all.push_back({"copy",
+                 [other = std::make_shared<Memory>()](FlatSpan data) {
+                   if (other->bytes() < data.bytes()) *other = allocate(Device{}, data.bytes());
+                   std::memcpy(other->data(), data.data, data.bytes());
+                 },
+                 false});
+  return all;
+}
+
 std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& options) {
   check(world, options);
   std::vector<std::unique_ptr<Bench>> benches;
   for (const BenchSchedule& schedule : options.schedules) {
     benches.push_back(std::make_unique<Bench>(world, options, schedule));
   }
+  for (const Contender& beside : options.beside) {
+    benches.push_back(std::make_unique<Bench>(world, options, beside));
+  }
   std::vector<AllreduceRow> rows;
   for (std::int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor) {
-    for (auto& bench : benches) rows.push_back(bench->row(bytes));
+    for (auto& bench : benches) bench->resize(bytes);
+    for (int i = -options.warmup; i < options.iterations; ++i) {
+      for (auto& bench : benches) bench->measure(i < 0);
+    }
+    for (auto& bench : benches) rows.push_back(bench->row());
   }
   return rows;
 }

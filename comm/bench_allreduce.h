@@ -1,7 +1,8 @@
 // Measures all-reduce schedules as nccl-tests does: sizes times schedules, time, algbw, busbw, and how many
 // results were wrong. Inputs are small integers whose sum is exact in any order, so any wrong element is a
-// fault. What is timed is one sum from a barrier to the last rank's end; medians and spread are over
-// iterations.
+// fault. What is timed is a sum on the communication stream, from a barrier to the last rank's end; short
+// ones run many times in a row. All contenders of a size take turns, so that a disturbance meets them alike;
+// medians and spread are over turns.
 //
 // algbw = bytes / time; busbw = algbw * 2(p-1)/p: what a link must carry, comparable at any number of ranks.
 #pragma once
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "comm/allreduce/schedule.h"
+#include "comm/contender.h"
 #include "comm/transport.h"
 #include "core/dtype.h"
 
@@ -34,10 +36,13 @@ struct AllreduceBench {
   int iterations = 10;
   Dtype dtype = Dtype::f32;  ///< f32, f64, bf16 or i32
   double deadline_s = 60;
+  /// Arrays lie in memory that the transport lends, as training's gradients do, where it has some.
+  bool lent_memory = true;
   std::vector<BenchSchedule> schedules;
+  std::vector<Contender> beside;  ///< measured in turn with the schedules
 };
 
-/// One size with one schedule; the same on every rank.
+/// One size with one schedule or contender; the same on every rank.
 struct AllreduceRow {
   std::int64_t bytes = 0;
   std::int64_t count = 0;
@@ -51,10 +56,17 @@ struct AllreduceRow {
   std::int64_t wrong = 0;  ///< elements, over all ranks and iterations
 };
 
+/// What `bench allreduce --beside` measures: the library's own all-reduce as its users call it, where the
+/// world has one, and "copy": every rank copies as many bytes at once. A sum must read each array and write
+/// each result, so no sum in memory is faster than that.
+[[nodiscard]] std::vector<Contender> contenders_of(World& world);
+
 /// Collective; blocks. Throws Fault::config for impossible options.
 [[nodiscard]] std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& options);
 
-/// The rows as a table with a head that names ranks and transport.
+/// The rows as a table with a head that names ranks and transport. With contenders among them also how often
+/// faster than the best of the library's calls ("x mpi"), and the part of the copy's speed that is reached
+/// ("of copy"), both by the least disturbed turn of each.
 [[nodiscard]] std::string bench_table(const World& world, const std::vector<AllreduceRow>& rows);
 /// The same as a JSON object: {"ranks", "world", "host", "rows": [{"bytes", ..., "time_us", ...}]}.
 [[nodiscard]] std::string bench_json(const World& world, const std::vector<AllreduceRow>& rows);

@@ -7,7 +7,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "comm/contender.h"
 #include "comm/topology.h"
 #include "core/flat_span.h"
 #include "core/memory.h"
@@ -98,6 +100,8 @@ class World {
   [[nodiscard]] virtual std::string host() const = 0;
   /// Collective. A fresh transport over all ranks; waits longer than `deadline_s` fail.
   [[nodiscard]] virtual std::unique_ptr<Transport> transport(double deadline_s) = 0;
+  /// The library's own all-reduce as its users call it, for benchmarks. Collective.
+  [[nodiscard]] virtual std::vector<Contender> contenders() { return {}; }
   /// "self", "threads", "mpi (Open MPI 4.1.4, not CUDA-aware)".
   [[nodiscard]] virtual std::string description() const = 0;
 };

@@ -121,21 +121,6 @@ class Requests {
   int complete_ = 0;
 };
 
-std::optional<MPI_Datatype> mpi_datatype(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::f64:
-      return MPI_DOUBLE;
-    case Dtype::f32:
-      return MPI_FLOAT;
-    case Dtype::i64:
-      return MPI_INT64_T;
-    case Dtype::i32:
-      return MPI_INT32_T;
-    default:
-      return std::nullopt;  // MPI has no 16-bit floats
-  }
-}
-
 class MpiTransport final : public HostTransport {
  public:
   MpiTransport(std::shared_ptr<MpiJob> job, MPI_Comm comm, int id, int rank, double deadline_s,

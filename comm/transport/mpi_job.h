@@ -91,12 +91,20 @@ struct MpiJob {
   std::atomic<int> transports{0};  ///< rank 0's count names them
   std::vector<MPI_Win> windows;    ///< shared memory: lives until the end of the job
   std::mutex windows_mutex;
+  std::vector<MPI_Comm> measured;   ///< communicators of mpi_contenders()
   std::atomic<bool> failed{false};  ///< a transport gave up: MPI cannot be finalised any more
 };
 
 /// Collective over `comm`, whose ranks share a node. Zeroed memory of `bytes` per rank, by rank, in a window
 /// of the job.
 [[nodiscard]] std::vector<std::byte*> share_window(MpiJob& job, MPI_Comm comm, std::size_t bytes);
+
+/// Collective. MPI_Allreduce, MPI_Iallreduce, and MPI_Iallreduce of 16 parts at once, all waited for as MPI
+/// does: spinning.
+[[nodiscard]] std::vector<Contender> mpi_contenders(MpiJob& job);
+
+/// The MPI type of a dtype that MPI can sum; none for 16-bit floats.
+[[nodiscard]] std::optional<MPI_Datatype> mpi_datatype(Dtype dtype);
 
 /// Collective. A transport over a duplicate of `comm`.
 [[nodiscard]] std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiJob> job, MPI_Comm comm,

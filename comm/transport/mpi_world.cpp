@@ -55,6 +55,7 @@ class MpiWorld final : public World {
     }
     job_->watch.release();
     for (MPI_Win& window : job_->windows) MPI_Win_free(&window);
+    for (MPI_Comm& comm : job_->measured) MPI_Comm_free(&comm);
     job_.reset();
     MPI_Finalize();
   }
@@ -67,6 +68,7 @@ class MpiWorld final : public World {
   [[nodiscard]] std::unique_ptr<Transport> transport(double deadline_s) override {
     return make_mpi_transport(job_, MPI_COMM_WORLD, deadline_s, options_.piece_bytes);
   }
+  [[nodiscard]] std::vector<Contender> contenders() override { return mpi_contenders(*job_); }
   [[nodiscard]] std::string description() const override {
     return fmt::format("mpi ({}, {}CUDA-aware)", mpi_library(), cuda_aware() ? "" : "not ");
   }

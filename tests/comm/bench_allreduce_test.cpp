@@ -71,6 +71,25 @@ TEST(Bench, a_schedule_that_forgets_a_round_is_counted_wrong) {
   for (const AllreduceRow& row : rows_of(3, options)) EXPECT_GT(row.wrong, 0) << row.bytes;
 }
 
+TEST(Bench, contenders_take_turns_and_are_verified_when_they_sum) {
+  auto options = small_bench({"ring"});
+  options.beside = {{"right", [](FlatSpan) {}, false}, {"wrong", [](FlatSpan) {}, true}};
+  const auto rows = rows_of(2, options);
+  for (const AllreduceRow& row : rows) {
+    EXPECT_EQ(row.wrong > 0, row.schedule == "wrong") << row.schedule << ", " << row.bytes;
+    EXPECT_GE(row.median_s, row.min_s);
+  }
+  EXPECT_EQ(rows.size() % 3, 0u);
+}
+
+TEST(Bench, own_and_lent_memory_give_the_same_sums) {
+  for (const bool lent : {true, false}) {
+    auto options = small_bench({"shared"});
+    options.lent_memory = lent;
+    for (const AllreduceRow& row : rows_of(3, options)) EXPECT_EQ(row.wrong, 0) << row.bytes;
+  }
+}
+
 TEST(Bench, settings_may_follow_the_name) {
   const auto chosen = bench_schedules({"double_tree:segment=10", "ring"});
   ASSERT_EQ(chosen.size(), 2u);

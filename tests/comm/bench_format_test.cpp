@@ -46,11 +46,25 @@ TEST(BenchTable, columns_carry_the_numbers_in_their_units) {
   const auto world = make_self_world();
   const auto lines = words_by_line(bench_table(*world, {row(), row("double_tree:segment=4096")}));
   ASSERT_EQ(lines.size(), 6U);
-  EXPECT_EQ(lines[2],
-            (Words{"#", "size", "count", "type", "schedule", "time", "spread", "algbw", "busbw", "#wrong"}));
-  EXPECT_EQ(lines[3], (Words{"#", "(B)", "(elements)", "(us)", "(%)", "(GB/s)", "(GB/s)"}));
-  EXPECT_EQ(lines[4], (Words{"4096", "1024", "f32", "ring", "12.5", "25.0", "2.500", "3.750", "7"}));
+  EXPECT_EQ(lines[2], (Words{"#", "size", "count", "type", "schedule", "time", "min", "spread", "algbw",
+                             "busbw", "#wrong"}));
+  EXPECT_EQ(lines[3], (Words{"#", "(B)", "(elements)", "(us)", "(us)", "(%)", "(GB/s)", "(GB/s)"}));
+  EXPECT_EQ(lines[4], (Words{"4096", "1024", "f32", "ring", "12.5", "10.0", "25.0", "2.500", "3.750", "7"}));
   EXPECT_EQ(lines[5][3], "double_tree:segment=4096");
+}
+
+TEST(BenchTable, contenders_add_ratios_of_the_least_disturbed_turns) {
+  const auto world = make_self_world();
+  AllreduceRow ours = row("shared"), slow = row("mpi_blocking"), fast = row("mpi_nonblocking"),
+               copy = row("copy");
+  ours.min_s = 10e-6;
+  slow.min_s = 50e-6;
+  fast.min_s = 25e-6;
+  copy.min_s = 8e-6;
+  const auto lines = words_by_line(bench_table(*world, {ours, slow, fast, copy}));
+  EXPECT_EQ(lines[4], (Words{"4096", "1024", "f32", "shared", "12.5", "10.0", "25.0", "2.500", "3.750",
+                             "2.50", "0.80", "7"}));
+  EXPECT_EQ(lines[5][9], "0.50");
 }
 
 TEST(BenchTable, head_names_ranks_transport_and_host) {

@@ -66,6 +66,16 @@ TEST_F(Bench, bandwidths_follow_from_bytes_time_and_ranks) {
   }
 }
 
+TEST_F(Bench, the_librarys_own_calls_are_measured_beside) {
+  std::set<std::string> names;
+  for (const Json& row : rows("--min 1K --max 1K --schedule shared --beside")) {
+    names.insert(row.at("schedule"));
+    EXPECT_EQ(row.at("wrong"), 0) << row.dump();
+  }
+  EXPECT_EQ(names,
+            (std::set<std::string>{"copy", "mpi_16_buckets", "mpi_blocking", "mpi_nonblocking", "shared"}));
+}
+
 TEST_F(Bench, sizes_run_from_min_to_max_by_the_factor) {
   std::vector<int> sizes;
   for (const Json& row : rows("--min 16 --max 1K --factor 4 --schedule ring"))

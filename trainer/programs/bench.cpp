@@ -43,15 +43,18 @@ cxxopts::Options allreduce_usage() {
   cxxopts::Options options(
       "lockstep bench allreduce",
       "Times and verifies all-reduce schedules in the columns of nccl-tests; run it under mpirun.\n");
-  options.add_options()                                                                               //
-      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))                   //
-      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))                  //
-      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))            //
-      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))             //
-      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))                     //
-      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))        //
-      ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())     //
-      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
+  options.add_options()                                                                            //
+      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))                //
+      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))               //
+      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))         //
+      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))          //
+      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))                  //
+      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))     //
+      ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())  //
+      ("beside",
+       "also time the MPI library's own calls, and copying as many bytes, in turn with the schedules")  //
+      ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")           //
+      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))    //
       ("h,help", "this text");
   return options;
 }
@@ -71,6 +74,8 @@ int bench_allreduce(Context& context) {
       comm::bench_schedules(given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
                                                         : std::vector<std::string>{});
   comm::World& world = context.world();
+  bench.lent_memory = given.count("own-memory") == 0;
+  if (given.count("beside") > 0) bench.beside = comm::contenders_of(world);
   const std::vector<comm::AllreduceRow> rows = comm::bench_allreduce(world, bench);
   if (world.rank() != 0) return 0;
   std::printf("%s", comm::bench_table(world, rows).c_str());

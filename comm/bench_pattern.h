@@ -1,0 +1,26 @@
+// What an all-reduce benchmark fills arrays with, so that any wrong element is seen: rank r's element i is
+// (i + r) mod period, and every sum of p of them is an exact integer in the dtype, in any order.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/flat_span.h"
+
+namespace lockstep::comm {
+
+class Pattern {
+ public:
+  Pattern(int rank, int ranks, Dtype dtype);
+  void fill(FlatSpan data) const;
+  /// Elements that are not the sum over ranks.
+  [[nodiscard]] std::int64_t count_wrong(FlatSpan data) const;
+  /// Throws Fault::config when sums over `ranks` are not exact in `dtype`, or it cannot be summed.
+  static void check(int ranks, Dtype dtype);
+
+ private:
+  std::vector<double> sums_;  // of element i at i mod period
+  int rank_;
+};
+
+}  // namespace lockstep::comm
