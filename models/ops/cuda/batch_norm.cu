@@ -102,8 +102,8 @@ __global__ void running_statistics_kernel(Saved saved, const float* mean, const 
 }
 
 // Blocks that share a multiprocessor, and rows that a thread has in flight: enough bytes to cover the
-// memory's latency within the registers that remain.
-constexpr int kSumsResident = 3, kSumsUnroll = 4, kGradientUnroll = 2, kMapResident = 4, kMapUnroll = 4;
+// memory's latency, within 64 registers.
+constexpr int kResident = 4, kMomentsUnroll = 8, kUnroll = 4;
 
 template <class T>
 class BatchNormKernel final : public CudaKernel {
@@ -116,14 +116,14 @@ class BatchNormKernel final : public CudaKernel {
         total_(static_cast<double>(rows_.count) * (sum_ ? site.options.ranks : 1)),
         relu_(std::holds_alternative<Relu>(site.last().spec)),
         residual_(site.request.inputs.size() > 1),
-        packs_(rows_.width % Pack<T>::kCount == 0) {}
+        quads_(rows_.width % kQuad == 0) {}
 
   [[nodiscard]] std::vector<StorageOrderPtr> parameter_storage() const override { return {nullptr, nullptr}; }
   [[nodiscard]] std::size_t saved_bytes() const override {
     return static_cast<std::size_t>(4 * rows_.width) * sizeof(float);
   }
   [[nodiscard]] std::size_t workspace_bytes() const override {
-    return channel_partials(grid(kSumsResident)) * sizeof(float);
+    return channel_partials(grid()) * sizeof(float);
   }
   [[nodiscard]] bool backward_needs_input(int input) const override { return input == 0; }
   [[nodiscard]] bool backward_needs_output() const override { return relu_ && residual_; }
@@ -165,14 +165,14 @@ class BatchNormKernel final : public CudaKernel {
   [[nodiscard]] unsigned small_grid() const {
     return static_cast<unsigned>((rows_.width + kBlockThreads - 1) / kBlockThreads);
   }
-  [[nodiscard]] ChannelGrid grid(int resident) const {
-    return channel_grid(rows_.count, rows_.width, packs_ ? Pack<T>::kCount : 1, resident, device());
+  [[nodiscard]] ChannelGrid grid() const {
+    return channel_grid(rows_.count, rows_.width, quads_ ? kQuad : 1, kResident, device());
   }
   /// Calls run<channels of a thread>().
   template <class Run>
   void with_lots(const Run& run) const {
-    if (packs_)
-      run.template operator()<Pack<T>::kCount>();
+    if (quads_)
+      run.template operator()<kQuad>();
     else
       run.template operator()<1>();
   }
@@ -182,14 +182,14 @@ class BatchNormKernel final : public CudaKernel {
   }
   template <int kLot, int kUnroll, class Body, class Finish>
   void sums(const Body& body, const Finish& finish, Stream& stream) const {
-    const ChannelGrid g = grid(kSumsResident);
-    channel_sums_kernel<kLot, kUnroll, kSumsResident><<<g.blocks(), kChannelThreads, 0, native(stream)>>>(
+    const ChannelGrid g = grid();
+    channel_sums_kernel<kLot, kUnroll, kResident><<<g.blocks(), kChannelThreads, 0, native(stream)>>>(
         g, body, finish, workspace<float>(), static_cast<unsigned*>(scratch(stream)));
   }
 
   template <class Finish>
   void moments(const Finish& finish, Stream& stream) const {
-    with_lots([&]<int kLot>() { sums<kLot, kSumsUnroll>(Moments<T, kLot>{in<T>()}, finish, stream); });
+    with_lots([&]<int kLot>() { sums<kLot, kMomentsUnroll>(Moments<T, kLot>{in<T>()}, finish, stream); });
   }
   void common_moments(const Pass& pass, Stream& stream) {
     const double rows = static_cast<double>(rows_.count);
@@ -204,10 +204,11 @@ class BatchNormKernel final : public CudaKernel {
   template <int kLot>
   void normalise(const Pass& pass, cudaStream_t on) const {
     const auto launch = [&]<bool kResidual, bool kRelu>() {
-      const ChannelGrid g = grid(kMapResident);
-      channel_map_kernel<kLot, kMapUnroll, kMapResident><<<g.blocks(), kChannelThreads, 0, on>>>(
-          g, Normalise<T, kLot, kResidual, kRelu>{in<T>(), residual_ ? in<T>(1) : nullptr, out<T>(),
-                                                  affine<kLot>(pass)});
+      const ChannelGrid g = grid();
+      channel_map_kernel<kLot, kResidual ? kUnroll : 2 * kUnroll, kResident>
+          <<<g.blocks(), kChannelThreads, 0, on>>>(
+              g, Normalise<T, kLot, kResidual, kRelu>{in<T>(), residual_ ? in<T>(1) : nullptr, out<T>(),
+                                                      affine<kLot>(pass)});
     };
     if (residual_)
       relu_ ? launch.template operator()<true, true>() : launch.template operator()<true, false>();
@@ -221,7 +222,7 @@ class BatchNormKernel final : public CudaKernel {
                                  pass.accumulate};
     const auto launch = [&]<Mask kMask>() {
       const GradientSums<T, kLot, kMask> body{in<T>(), out<T>(), out_gradient<T>(), affine<kLot>(pass)};
-      sums<kLot, kGradientUnroll>(body, finish, stream);
+      sums<kLot, kUnroll>(body, finish, stream);
     };
     if (!relu_)
       launch.template operator()<Mask::none>();
@@ -234,8 +235,8 @@ class BatchNormKernel final : public CudaKernel {
   void input_gradient(const Pass& pass, cudaStream_t on) const {
     const auto share = static_cast<float>(pass.mode == Mode::evaluate ? 0 : 1 / total_);
     const auto launch = [&]<bool kMasks, bool kAdd>() {
-      const ChannelGrid g = grid(kSumsResident);
-      channel_map_kernel<kLot, kGradientUnroll, kSumsResident><<<g.blocks(), kChannelThreads, 0, on>>>(
+      const ChannelGrid g = grid();
+      channel_map_kernel<kLot, kUnroll, kResident><<<g.blocks(), kChannelThreads, 0, on>>>(
           g, InputGradient<T, kLot, kMasks, kAdd>{in<T>(), out_gradient<T>(), in_gradient<T>(),
                                                   affine<kLot>(pass), kept().exchanged,
                                                   static_cast<int>(rows_.width), share});
@@ -250,7 +251,7 @@ class BatchNormKernel final : public CudaKernel {
   SumHook sum_;
   Rows rows_;
   double total_;
-  bool relu_, residual_, packs_;
+  bool relu_, residual_, quads_;
 };
 
 }  // namespace

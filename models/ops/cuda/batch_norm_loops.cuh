@@ -31,7 +31,7 @@ struct Affine {
 /// Sum and sum of squares about the first row.
 template <class T, int kLot>
 struct Moments {
-  using Loaded = Lot<T, kLot>;
+  using Loaded = Cell<T, kLot>;
   const T* x;
   float first[kLot] = {}, second[kLot] = {}, about[kLot] = {};
 
@@ -55,7 +55,7 @@ struct Moments {
 template <class T, int kLot, bool kResidual, bool kRelu>
 struct Normalise {
   struct Loaded {
-    Lot<T, kLot> x, residual;
+    Cell<T, kLot> x, residual;
   };
   const T *x, *residual;
   T* y;
@@ -64,12 +64,12 @@ struct Normalise {
   __device__ __forceinline__ void prepare(int channel) { affine.prepare(channel); }
   __device__ __forceinline__ Loaded load(std::int64_t at) const {
     Loaded l;
-    l.x = Lot<T, kLot>::load(x + at);
-    if constexpr (kResidual) l.residual = Lot<T, kLot>::load(residual + at);
+    l.x = Cell<T, kLot>::load_last(x + at);
+    if constexpr (kResidual) l.residual = Cell<T, kLot>::load_last(residual + at);
     return l;
   }
   __device__ __forceinline__ void use(const Loaded& l, std::int64_t at) const {
-    Lot<T, kLot> result;
+    Cell<T, kLot> result;
 #pragma unroll
     for (int i = 0; i < kLot; ++i) {
       float v = affine(lockstep::cuda::to_float(l.x.values[i]), i);
@@ -86,7 +86,7 @@ struct Normalise {
 template <class T, int kLot, Mask kMask>
 struct GradientSums {
   struct Loaded {
-    Lot<T, kLot> x, dy, y;
+    Cell<T, kLot> x, dy, y;
   };
   const T *x, *y;
   T* dy;
@@ -100,14 +100,14 @@ struct GradientSums {
   }
   __device__ __forceinline__ Loaded load(std::int64_t at) const {
     Loaded l;
-    l.x = Lot<T, kLot>::load(x + at);
-    l.dy = Lot<T, kLot>::load(dy + at);
-    if constexpr (kMask == Mask::output) l.y = Lot<T, kLot>::load(y + at);
+    l.x = Cell<T, kLot>::load(x + at);
+    l.dy = Cell<T, kLot>::load(dy + at);
+    if constexpr (kMask == Mask::output) l.y = Cell<T, kLot>::load_last(y + at);
     return l;
   }
   __device__ __forceinline__ void use(const Loaded& l, std::int64_t at) {
     using lockstep::cuda::to_float;
-    Lot<T, kLot> masked = l.dy;
+    Cell<T, kLot> masked = l.dy;
 #pragma unroll
     for (int i = 0; i < kLot; ++i) {
       const float value = to_float(l.x.values[i]);
@@ -128,7 +128,7 @@ struct GradientSums {
 template <class T, int kLot, bool kMasks, bool kAdd>
 struct InputGradient {
   struct Loaded {
-    Lot<T, kLot> x, dy, dx;
+    Cell<T, kLot> x, dy, dx;
   };
   const T *x, *dy;
   T* dx;
@@ -150,14 +150,14 @@ struct InputGradient {
   }
   __device__ __forceinline__ Loaded load(std::int64_t at) const {
     Loaded l;
-    l.x = Lot<T, kLot>::load(x + at);
-    l.dy = Lot<T, kLot>::load(dy + at);
-    if constexpr (kAdd) l.dx = Lot<T, kLot>::load(dx + at);
+    l.x = Cell<T, kLot>::load_last(x + at);
+    l.dy = Cell<T, kLot>::load(dy + at);
+    if constexpr (kAdd) l.dx = Cell<T, kLot>::load(dx + at);
     return l;
   }
   __device__ __forceinline__ void use(const Loaded& l, std::int64_t at) const {
     using lockstep::cuda::to_float;
-    Lot<T, kLot> result;
+    Cell<T, kLot> result;
 #pragma unroll
     for (int i = 0; i < kLot; ++i) {
       const float value = to_float(l.x.values[i]);

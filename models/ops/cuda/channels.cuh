@@ -7,13 +7,38 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/cuda/element.cuh"
-#include "models/ops/cuda/lot.cuh"
 
 namespace lockstep::models::cuda {
 
 inline constexpr int kChannelThreads = 256;
+
+/// Channels that a thread keeps where their number allows: four, which leaves registers for many rows in
+/// flight.
+inline constexpr int kQuad = 4;
+
+/// Adjacent channels of one row, loaded and stored at once. `last`: nobody reads them again soon.
+template <class T, int kLot>
+struct alignas(sizeof(T) * kLot) Cell {
+  using Word =
+      std::conditional_t<sizeof(T) * kLot == 16, uint4, std::conditional_t<sizeof(T) * kLot == 8, uint2, T>>;
+  T values[kLot];
+  __device__ __forceinline__ static Cell load(const T* from) {
+    Cell cell;
+    *reinterpret_cast<Word*>(cell.values) = *reinterpret_cast<const Word*>(from);
+    return cell;
+  }
+  __device__ __forceinline__ static Cell load_last(const T* from) {
+    Cell cell;
+    *reinterpret_cast<Word*>(cell.values) = __ldcs(reinterpret_cast<const Word*>(from));
+    return cell;
+  }
+  __device__ __forceinline__ void store(T* to) const {
+    *reinterpret_cast<Word*>(to) = *reinterpret_cast<const Word*>(values);
+  }
+};
 
 /// How rows of channels are dealt to blocks.
 struct ChannelGrid {
@@ -31,7 +56,7 @@ struct ChannelGrid {
 /// `lot`: channels of a thread; `resident`: blocks that fit on a multiprocessor together.
 [[nodiscard]] inline ChannelGrid channel_grid(std::int64_t rows, std::int64_t channels, int lot, int resident,
                                               Device device) {
-  const int most_lanes = lot > 1 ? 8 : 32;
+  const int most_lanes = lot > 1 ? 16 : 32;
   const int lots = static_cast<int>(channels) / lot;
   ChannelGrid g{rows, static_cast<int>(channels), std::min(lots, most_lanes)};
   g.groups = kChannelThreads / g.lanes;
@@ -47,26 +72,28 @@ struct ChannelGrid {
   return std::size_t{2} * static_cast<std::size_t>(g.chunks) * static_cast<std::size_t>(g.channels);
 }
 
-/// Calls visit(first element of the thread's lots) for kUnroll rows at once: `load` for all, then `use` for
-/// all.
+/// Lets the body load and then use kUnroll rows at a time.
 template <int kUnroll, class Body>
 __device__ __forceinline__ void walk_rows(const ChannelGrid& g, int channel, bool backwards, Body& body) {
-  const int group = threadIdx.x / g.lanes;
-  const std::int64_t step = static_cast<std::int64_t>(g.chunks) * g.groups;
-  for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * g.groups + group; row < g.rows;
-       row += step * kUnroll) {
-    typename Body::Loaded loaded[kUnroll];
-    std::int64_t at[kUnroll];
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * g.groups + threadIdx.x / g.lanes;
+  if (first >= g.rows) return;
+  const int step = g.chunks * g.groups;
+  int left = static_cast<int>((g.rows - 1 - first) / step) + 1;
+  std::int64_t at = (backwards ? g.rows - 1 - first : first) * g.channels + channel;
+  const std::int64_t stride = static_cast<std::int64_t>(backwards ? -step : step) * g.channels;
+  typename Body::Loaded loaded[kUnroll];
+  for (; left >= kUnroll; left -= kUnroll, at += kUnroll * stride) {
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const std::int64_t r = row + u * step;
-      at[u] = (backwards ? g.rows - 1 - r : r) * g.channels + channel;
-      if (r < g.rows) loaded[u] = body.load(at[u]);
-    }
+    for (int u = 0; u < kUnroll; ++u) loaded[u] = body.load(at + u * stride);
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u)
-      if (row + u * step < g.rows) body.use(loaded[u], at[u]);
+    for (int u = 0; u < kUnroll; ++u) body.use(loaded[u], at + u * stride);
   }
+#pragma unroll
+  for (int u = 0; u < kUnroll - 1; ++u)
+    if (u < left) loaded[u] = body.load(at + u * stride);
+#pragma unroll
+  for (int u = 0; u < kUnroll - 1; ++u)
+    if (u < left) body.use(loaded[u], at + u * stride);
 }
 
 /// Sums over the block's groups of each thread's 2 x kLot sums; channel c of the tile: result in

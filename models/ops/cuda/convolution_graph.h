@@ -19,14 +19,18 @@ class Handle {
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
   ~Handle() { static_cast<void>(cudnnDestroy(handle_)); }
-  [[nodiscard]] cudnnHandle_t on(cudaStream_t stream) const {
-    expect(cudnnSetStream(handle_, stream), "cudnnSetStream");
+  /// Bound to `stream`. A stream that is being captured must have been bound before: cuDNN does not change
+  /// streams in a capture.
+  [[nodiscard]] cudnnHandle_t on(cudaStream_t stream) {
+    if (stream != stream_) expect(cudnnSetStream(handle_, stream), "cudnnSetStream");
+    stream_ = stream;
     return handle_;
   }
   [[nodiscard]] cudnnHandle_t get() const noexcept { return handle_; }
 
  private:
   cudnnHandle_t handle_ = nullptr;
+  cudaStream_t stream_ = nullptr;  ///< a new handle's: the default stream
 };
 using HandlePtr = std::shared_ptr<Handle>;
 

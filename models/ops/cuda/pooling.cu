@@ -42,6 +42,19 @@ struct alignas(sizeof(Index) * kLot) Winners {
   Index at[kLot];
 };
 
+/// Takes over what is greater, the first of all, and NaN.
+template <class T, int kLot, class Index>
+__device__ __forceinline__ void challenge(const Lot<T, kLot>& v, Index position, bool first,
+                                          float (&best)[kLot], Winners<Index, kLot>& winners) {
+#pragma unroll
+  for (int k = 0; k < kLot; ++k) {
+    const float value = to_float(v.values[k]);
+    if (!first && !(value > best[k]) && value == value) continue;
+    best[k] = value;
+    winners.at[k] = position;
+  }
+}
+
 template <class T, int kLot, class Index>
 __global__ void max_kernel(Window w, ImageSize in, ImageSize out, const T* x, T* y,
                            Winners<Index, kLot>* winners) {
@@ -53,25 +66,12 @@ __global__ void max_kernel(Window w, ImageSize in, ImageSize out, const T* x, T*
     const int corner = (spot.row * w.stride_h - w.pad_h) * w.kernel_w + spot.col * w.stride_w - w.pad_w;
     float best[kLot];
     Winners<Index, kLot> winner;
-    bool first = true;
-    for (int row = rows.first; row < rows.last; ++row) {
-      for (int col = cols.first; col < cols.last; ++col) {
-        const auto v = Lot<T, kLot>::load(x + place_of(spot, row, col, in) * kLot);
-        const auto position = static_cast<Index>(row * w.kernel_w + col - corner);
-#pragma unroll
-        for (int k = 0; k < kLot; ++k) {
-          const float value = to_float(v.values[k]);
-          if (!first && !(value > best[k]) && value == value) continue;
-          best[k] = value;
-          winner.at[k] = position;
-        }
-        first = false;
-      }
-    }
-    Lot<T, kLot> result;
-#pragma unroll
-    for (int k = 0; k < kLot; ++k) result.values[k] = from_float<T>(best[k]);
-    result.store(y + static_cast<std::int64_t>(i) * kLot);
+    for (int row = rows.first; row < rows.last; ++row)
+      for (int col = cols.first; col < cols.last; ++col)
+        challenge(Lot<T, kLot>::load(x + place_of(spot, row, col, in) * kLot),
+                  static_cast<Index>(row * w.kernel_w + col - corner), row == rows.first && col == cols.first,
+                  best, winner);
+    put<T, kLot>(y, i, best, false);
     winners[i] = winner;
   }
 }
