@@ -153,6 +153,25 @@ TEST(CudaConvolutionChoice, timed_engines_agree_with_the_reference) {
   expect_close(run_blocks({.compute = Dtype::bf16, .tune = true, .sum = {}}, 2), expected, kBf16);
 }
 
+TEST(CudaConvolutionChoice, the_first_convolution_sees_zero_channels_and_agrees_with_the_reference) {
+  LOCKSTEP_NEEDS_GPU();
+  for (const std::int64_t channels : {1, 3, 5}) {
+    const Graph graph = make_graph(
+        [=](GraphBuilder& b) {
+          const Conv2d first{.out_channels = 16, .kernel = {7, 7}, .stride = {2, 2}, .padding = {3, 3}};
+          b.predict(
+              b.apply(Relu{}, {b.conv2d(b.input({channels, 20, 22}, Dtype::f32), "op", first, {})}, "relu"));
+          b.loss(MeanSquaredError{});
+        },
+        4);
+    const RunResult expected = run_reference(graph, {.microbatches = 2});
+    for (const bool tune : {false, true}) {
+      const auto backend = make_backend("cuda", {.compute = Dtype::bf16, .tune = tune, .sum = {}});
+      expect_close(run_on(*backend, graph, {.microbatches = 2, .compute = Dtype::bf16}), expected, kBf16);
+    }
+  }
+}
+
 TEST(CudaConvolutionChoice, repeatable_runs_give_the_same_bits) {
   LOCKSTEP_NEEDS_GPU();
   for (const Dtype compute : {Dtype::f32, Dtype::bf16}) {

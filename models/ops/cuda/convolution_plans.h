@@ -1,0 +1,47 @@
+// Which plans a convolution's kernel runs: one per direction, the dtype of the weight gradient, how an input
+// gradient is added, and how many zero channels the image gets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "models/ops/cuda/convolution_plan.h"
+#include "models/ops/cuda/kernel_base.h"
+
+namespace lockstep::models::cuda {
+
+/// The settings that plain and transposed convolutions share. A transposed one is a convolution from its
+/// output to its input run backwards.
+struct ConvolutionSettings {
+  ConvolutionGeometry geometry;
+  bool bias = false, transposed = false;
+};
+[[nodiscard]] ConvolutionSettings convolution_settings(const Site& site);
+
+/// Those that training alone needs are null without it.
+class ConvolutionPlans {
+ public:
+  ConvolutionPlans(const Site& site, const ConvolutionSettings& settings);
+
+  ConvolutionPlanPtr forward, input_gradient, weight_gradient;
+  ConvolutionPlanPtr adding;  ///< adds the input gradient to what is there; null: sum afterwards
+  Dtype weight_gradient_dtype = Dtype::f32;
+  ConvolutionGeometry geometry;  ///< with the zero channels
+
+  [[nodiscard]] std::size_t workspace_bytes() const;
+  /// Of one pass each way, where plans were timed.
+  [[nodiscard]] double measured_ms() const;
+
+ private:
+  [[nodiscard]] ConvolutionPlanPtr find(Direction direction) const;
+  void choose_weight_gradient();
+  [[nodiscard]] double widening_ms() const;
+  void choose_adding(Direction direction);
+
+  ConvolutionRequest request_;
+};
+
+/// With as many zero channels as make the first convolution of a network fast.
+[[nodiscard]] ConvolutionPlans choose_plans(const Site& site, const ConvolutionSettings& settings);
+
+}  // namespace lockstep::models::cuda
