@@ -7,10 +7,35 @@
 
 namespace lockstep::models::cuda {
 
+struct Window {
+  int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+};
+template <class Pool>
+[[nodiscard]] Window window_of(const Pool& op) {
+  const auto narrow = [](std::int64_t i) { return static_cast<int>(i); };
+  return {narrow(op.kernel[0]), narrow(op.kernel[1]),  narrow(op.stride[0]),
+          narrow(op.stride[1]), narrow(op.padding[0]), narrow(op.padding[1])};
+}
+
+/// Indices [first, last) of a line.
+struct Range {
+  int first, last;
+};
+/// What output `i` covers of a line of `extent`.
+__device__ __forceinline__ Range covered(int i, int kernel, int stride, int pad, int extent) {
+  const int from = i * stride - pad;
+  return {max(from, 0), min(from + kernel, extent)};
+}
+/// Which of `outputs` outputs cover input `i`.
+__device__ __forceinline__ Range covering(int i, int kernel, int stride, int pad, int outputs) {
+  const int before = i + pad - kernel;  // outputs up to before / stride end ahead of i
+  return {before < 0 ? 0 : before / stride + 1, min((i + pad) / stride + 1, outputs)};
+}
+
 /// Puts a lot of gradients to where input place i lies.
 template <class T, int kLot>
-__device__ __forceinline__ void put(T* dx, std::uint32_t i, const float (&sum)[kLot], bool add) {
-  T* to = dx + static_cast<std::int64_t>(i) * kLot;
+__device__ __forceinline__ void put(T* dx, std::int64_t i, const float (&sum)[kLot], bool add) {
+  T* to = dx + i * kLot;
   Lot<T, kLot> result;
   if (add) result = Lot<T, kLot>::load(to);
 #pragma unroll
