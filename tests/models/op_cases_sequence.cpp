@@ -6,6 +6,21 @@ namespace {
 
 OpCase op_case(const std::string& name, const BuildGraph& build) { return {name, build}; }
 
+/// A transformer's feed-forward part and its residual sum, from either side.
+void add_residuals(std::vector<OpCase>& cases) {
+  for (const bool residual_first : {true, false}) {
+    cases.push_back(
+        op_case(residual_first ? "residual_and_linear" : "linear_and_residual", [=](GraphBuilder& b) {
+          const int x = sequence_behind_parameters(b, {5, 7});
+          const int wide = b.apply(Gelu{}, {b.linear(x, "wide", {.out_features = 19}, {})}, "gelu");
+          const int y = b.linear(wide, "narrow", {.out_features = 7}, {});
+          const int sum = b.apply(Add{}, residual_first ? std::vector{x, y} : std::vector{y, x}, "sum");
+          b.predict(b.layer_norm(sum, "norm", {.epsilon = 1e-3F}));
+          b.loss(MeanSquaredError{});
+        }));
+  }
+}
+
 }  // namespace
 
 std::vector<OpCase> sequence_cases() {
@@ -27,17 +42,7 @@ std::vector<OpCase> sequence_cases() {
     b.predict(b.linear(x, "op", {.out_features = 9, .bias = false}, {}));
     b.loss(SmoothL1{0.5F});
   }));
-  for (const bool residual_first : {true, false}) {
-    cases.push_back(
-        op_case(residual_first ? "residual_and_linear" : "linear_and_residual", [=](GraphBuilder& b) {
-          const int x = sequence_behind_parameters(b, {5, 7});
-          const int wide = b.apply(Gelu{}, {b.linear(x, "wide", {.out_features = 19}, {})}, "gelu");
-          const int y = b.linear(wide, "narrow", {.out_features = 7}, {});
-          const int sum = b.apply(Add{}, residual_first ? std::vector{x, y} : std::vector{y, x}, "sum");
-          b.predict(b.layer_norm(sum, "norm", {.epsilon = 1e-3F}));
-          b.loss(MeanSquaredError{});
-        }));
-  }
+  add_residuals(cases);
   struct Attention {
     std::int64_t time, heads, depth;
     float dropout;
