@@ -1,4 +1,4 @@
-// lockstep bench allreduce|step ...
+// lockstep bench allreduce|compress|step ...
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +12,7 @@
 #include "models/model.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/parts.h"
+#include "trainer/programs/bench_compress.h"
 #include "trainer/programs/command.h"
 #include "trainer/programs/config_file.h"
 
@@ -30,13 +31,6 @@ std::int64_t bytes_of(const std::string& text) {
     ++power;
   }
   throw Error(Fault::config, "'" + text + "' is not a size", "write bytes, or a number with K, M or G");
-}
-
-void write_json(const std::string& file, const std::string& text) {
-  if (file.empty()) return;
-  std::ofstream out(file);
-  if (!(out << text << "\n").flush())
-    throw Error(Fault::config, "cannot write '" + file + "'", "choose another place for --json");
 }
 
 cxxopts::Options allreduce_usage() {
@@ -150,6 +144,7 @@ struct Bench {
 };
 const Bench kBenches[] = {
     {"allreduce", "times and verifies all-reduce schedules", bench_allreduce},
+    {"compress", "times codecs and compressed exchanges", bench_compress},
     {"step", "times a training step operation by operation", bench_step},
 };
 
@@ -161,6 +156,7 @@ void print_overview() {
   std::printf(
       "\n`lockstep bench NAME --help` tells the rest. Examples:\n"
       "  mpirun -n 4 lockstep bench allreduce --max 64M\n"
+      "  mpirun -n 2 lockstep bench compress --gradients gpt\n"
       "  lockstep bench step configs/quickstart.yaml\n");
 }
 
@@ -183,6 +179,13 @@ int run_bench(Context& context) {
 
 }  // namespace
 
-const Command kBench{"bench", "measure all-reduce schedules and training steps", run_bench};
+void write_json(const std::string& file, const std::string& text) {
+  if (file.empty()) return;
+  std::ofstream out(file);
+  if (!(out << text << "\n").flush())
+    throw Error(Fault::config, "cannot write '" + file + "'", "choose another place for --json");
+}
+
+const Command kBench{"bench", "measure all-reduce schedules, compression and training steps", run_bench};
 
 }  // namespace lockstep::programs

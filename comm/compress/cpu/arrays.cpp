@@ -14,6 +14,7 @@ LOCKSTEP_INLINE std::uint32_t nonfinite(float x) { return magnitude_bits(x) >= 0
 
 LOCKSTEP_HOT_LOOP std::int64_t scale_block(const float* from, float* to, float factor, std::int64_t count) {
   std::uint32_t bad = 0;
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = factor * from[i];
     bad += nonfinite(value);
@@ -26,6 +27,7 @@ LOCKSTEP_HOT_LOOP std::int64_t add_residual_block(const float* gradient, float* 
                                                   float factor, bool kept, std::int64_t count) {
   std::uint32_t bad = 0;
   const float* before = kept ? values : residual;
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
     const float rest = before[i];
     const float value = factor * gradient[i] + rest;

@@ -16,21 +16,24 @@ constexpr std::uint32_t kHighestCode = 127;
 
 template <class Half>
 LOCKSTEP_INLINE void encode_half(const float* x, std::int64_t count, Half* codes, float* residual) {
-  if (residual == nullptr) {
-    for (std::int64_t i = 0; i < count; ++i) codes[i] = vector::rounded<Half>(x[i]);
-    return;
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Half code = vector::rounded<Half>(x[i]);
-    codes[i] = code;
-    residual[i] = x[i] - vector::widened(code);
+  // In tiles, so that the second loop finds its values in the first cache.
+  constexpr std::int64_t kTile = 1024;
+  for (std::int64_t first = 0; first < count; first += kTile) {
+    const std::int64_t end = std::min(count, first + kTile);
+#pragma GCC ivdep
+    for (std::int64_t i = first; i < end; ++i) codes[i] = vector::rounded<Half>(x[i]);
+    if (residual == nullptr) continue;
+#pragma GCC ivdep
+    for (std::int64_t i = first; i < end; ++i) residual[i] = x[i] - vector::widened(codes[i]);
   }
 }
 template <class Half>
 LOCKSTEP_INLINE void decode_half(const Half* codes, std::int64_t count, float* out, bool add) {
   if (add) {
+#pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) out[i] += vector::widened(codes[i]);
   } else {
+#pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) out[i] = vector::widened(codes[i]);
   }
 }
@@ -66,11 +69,13 @@ LOCKSTEP_HOT_LOOP void encode_power(const float* x, std::int64_t count, void* co
                                     std::uint32_t key) {
   auto* bytes = static_cast<std::uint8_t*>(codes);
   if (residual == nullptr) {
+#pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) {
       bytes[i] = static_cast<std::uint8_t>(power_code(x[i], random_bits(key, static_cast<std::uint32_t>(i))));
     }
     return;
   }
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
     const std::uint32_t code = power_code(x[i], random_bits(key, static_cast<std::uint32_t>(i)));
     bytes[i] = static_cast<std::uint8_t>(code);
@@ -80,8 +85,10 @@ LOCKSTEP_HOT_LOOP void encode_power(const float* x, std::int64_t count, void* co
 LOCKSTEP_HOT_LOOP void decode_power(const void* codes, std::int64_t count, float* out, bool add) {
   const auto* bytes = static_cast<const std::uint8_t*>(codes);
   if (add) {
+#pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) out[i] += power_value(bytes[i]);
   } else {
+#pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) out[i] = power_value(bytes[i]);
   }
 }

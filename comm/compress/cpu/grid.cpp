@@ -37,6 +37,7 @@ LOCKSTEP_INLINE void encode_run(float* x, std::int64_t count, float step, const 
   const float inverse = step > 0 ? 1.0f / step : 0.0f;
   const std::int32_t most = 2 * grid.levels;
   const auto levels = static_cast<float>(grid.levels);
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
     const float unit = random_unit(key, element + static_cast<std::uint32_t>(i));
     const float offset = grid.stochastic ? unit : 0.5f;
@@ -50,6 +51,7 @@ LOCKSTEP_INLINE void encode_run(float* x, std::int64_t count, float step, const 
 template <class Field>
 LOCKSTEP_INLINE void decode_run(const Field* fields, std::int64_t count, float step, std::int32_t zero,
                                 float share, float* mean) {
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i)
     mean[i] = static_cast<float>(static_cast<std::int32_t>(fields[i]) - zero) * step * share;
 }

@@ -65,9 +65,10 @@ LOCKSTEP_INLINE void dequantise(const std::int8_t* q, float scale, bool rotated,
     for (int i = 0; i < kBlock; ++i) out[i] = static_cast<float>(q[i]) * scale;
     return;
   }
-  float work[kBlock];
-  for (int i = 0; i < kBlock; ++i) work[i] = static_cast<float>(q[i]) * scale;
-  rotate_back(work, out);
+  alignas(64) float values[kBlock];
+  for (int i = 0; i < kBlock; ++i) values[i] = static_cast<float>(q[i]) * scale;
+  rotate_back(values, values);
+  std::copy_n(values, kBlock, out);
 }
 
 LOCKSTEP_INLINE void encode_block(const float* x, std::uint16_t* scale_bits, std::uint8_t* codes,
@@ -76,7 +77,7 @@ LOCKSTEP_INLINE void encode_block(const float* x, std::uint16_t* scale_bits, std
   alignas(64) float work[kBlock];
   alignas(64) float rotated[kBlock];
   alignas(64) std::int8_t q[kBlock];
-  if (format.rotate) rotate(x, work, rotated);
+  if (format.rotate) rotate(x, rotated);
   const float* v = format.rotate ? rotated : x;
   const std::int32_t levels = bits == 8 ? 127 : 7;
   const float scale = (format.length ? length(v) : largest(v)) / static_cast<float>(levels);
@@ -95,6 +96,7 @@ LOCKSTEP_INLINE void encode_block(const float* x, std::uint16_t* scale_bits, std
   }
   if (residual == nullptr) return;
   dequantise(q, step, format.rotate, work);
+#pragma GCC ivdep
   for (int i = 0; i < kBlock; ++i) residual[i] = x[i] - work[i];
 }
 

@@ -48,6 +48,7 @@ LOCKSTEP_HOT_LOOP void encode_sign(const float* x, std::int64_t blocks, std::uin
     if (residual == nullptr) continue;
     float* rest = residual + block * kBlock;
     const std::uint32_t scale_bits = static_cast<std::uint32_t>(scales[block]) << 16;
+#pragma GCC ivdep
     for (int i = 0; i < kBlock; ++i) {
       const std::uint32_t negative = std::bit_cast<std::uint32_t>(values[i]) & 0x80000000u;
       rest[i] = values[i] - std::bit_cast<float>(scale_bits | negative);

@@ -1,0 +1,101 @@
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "comm/compress/bench_compress.h"
+#include "comm/compress/codec.h"
+#include "core/memory.h"
+#include "core/random.h"
+
+namespace lockstep::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct NamedCodec {
+  const char* name;
+  CodecSpec spec;
+};
+constexpr NamedCodec kCodecs[] = {
+    {"bf16", {.kind = CodecKind::bf16}},
+    {"fp16", {.kind = CodecKind::fp16}},
+    {"int8", {.kind = CodecKind::int8}},
+    {"int8 stochastic", {.kind = CodecKind::int8, .rounding = Rounding::stochastic}},
+    {"int8 rotated", {.kind = CodecKind::int8, .rotate = true}},
+    {"int4", {.kind = CodecKind::int4}},
+    {"int4 rotated", {.kind = CodecKind::int4, .rotate = true}},
+    {"qsgd 8", {.kind = CodecKind::int8, .rounding = Rounding::stochastic, .scale = BlockScale::length}},
+    {"natural", {.kind = CodecKind::natural}},
+    {"sign", {.kind = CodecKind::sign}},
+    {"vote", {.kind = CodecKind::vote}},
+    {"ternary", {.kind = CodecKind::ternary}},
+};
+
+/// The best round: what the loop can do when nobody else takes the core.
+double best(const std::vector<double>& times) { return *std::min_element(times.begin(), times.end()); }
+
+/// Seconds of what `enqueue` puts on the stream.
+template <class Enqueue>
+double timed(Stream& stream, Enqueue&& enqueue) {
+  stream.synchronize();
+  const auto start = Clock::now();
+  enqueue();
+  stream.synchronize();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Arrays {
+  explicit Arrays(std::int64_t count)
+      : values(make_array(Device{}, Dtype::f32, count)),
+        other(make_array(Device{}, Dtype::f32, count)),
+        wire(make_array(Device{}, Dtype::u8, 3 * count + (1 << 16))) {
+    const RandomSource source(1, "codec bench", 0);
+    auto x = values.span.as<float>();
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = i < 65536 ? source.normal(i) : x[i - 65536] * 1.0001f;
+    std::memset(other.span.data, 1, other.span.bytes());
+    std::memset(wire.span.data, 1, wire.span.bytes());
+  }
+  FlatArray values, other, wire;
+};
+
+CodecRow measure(const NamedCodec& named, Arrays& arrays, int rounds, Stream& stream) {
+  const auto codec = make_codec(named.spec, Device{});
+  const FlatSpan x = arrays.values.span;
+  const FlatSpan rest = arrays.other.span;
+  const FlatSpan wire = arrays.wire.span.part(0, codec->payload(x.count));
+  std::vector<double> copy, encode, feedback, decode;
+  for (int round = 0; round <= rounds; ++round) {
+    const double times[] = {
+        timed(stream, [&] { stream.host([x, rest] { std::memcpy(rest.data, x.data, x.bytes()); }); }),
+        timed(stream, [&] { codec->encode(x, wire, {}, 1, stream); }),
+        timed(stream, [&] { codec->encode(x, wire, rest, 1, stream); }),
+        timed(stream, [&] { codec->decode(wire, rest, Codec::Into::replace, stream); })};
+    if (round == 0) continue;  // touches the memory
+    copy.push_back(times[0]);
+    encode.push_back(times[1]);
+    feedback.push_back(times[2]);
+    decode.push_back(times[3]);
+  }
+  const auto dense = static_cast<double>(x.bytes());
+  const auto payload = static_cast<double>(wire.count);
+  return {.codec = named.name,
+          .values = x.count,
+          .payload = wire.count,
+          .ratio = dense / payload,
+          .encode = (dense + payload) / best(encode),
+          .encode_feedback = (2 * dense + payload) / best(feedback),
+          .decode = (payload + dense) / best(decode),
+          .copy = 2 * dense / best(copy)};
+}
+
+}  // namespace
+
+std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds) {
+  const auto stream = make_stream(Device{}, {.name = "bench"});
+  Arrays arrays(values);
+  std::vector<CodecRow> rows;
+  for (const NamedCodec& named : kCodecs) rows.push_back(measure(named, arrays, rounds, *stream));
+  return rows;
+}
+
+}  // namespace lockstep::comm

@@ -1,0 +1,192 @@
+#include "comm/compress/bench_compress.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "comm/compress/compressor.h"
+#include "comm/exchange.h"
+#include "core/error.h"
+#include "core/random.h"
+
+namespace lockstep::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void add_layer(std::vector<SlotSpec>& specs, const std::string& name, Shape weight) {
+  const std::int64_t outputs = weight[0];
+  specs.push_back({name + ".weight", std::move(weight)});
+  specs.push_back({name + ".bias", {outputs}});
+}
+
+/// As backward completes them: the last layer first.
+SlotLayout vgg16() {
+  std::vector<SlotSpec> specs;
+  const std::int64_t widths[] = {3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512};
+  add_layer(specs, "classifier", {10, 512});
+  for (int i = 13; i > 0; --i)
+    add_layer(specs, "features." + std::to_string(i), {widths[i], widths[i - 1], 3, 3});
+  return SlotLayout(std::move(specs));
+}
+
+SlotLayout gpt() {
+  constexpr std::int64_t kWidth = 384;
+  std::vector<SlotSpec> specs;
+  for (int layer = 5; layer >= 0; --layer) {
+    const std::string block = "h." + std::to_string(layer);
+    add_layer(specs, block + ".mlp.c_proj", {kWidth, 4 * kWidth});
+    add_layer(specs, block + ".mlp.c_fc", {4 * kWidth, kWidth});
+    add_layer(specs, block + ".attn.c_proj", {kWidth, kWidth});
+    add_layer(specs, block + ".attn.c_attn", {3 * kWidth, kWidth});
+  }
+  specs.push_back({"wpe.weight", {256, kWidth}});
+  specs.push_back({"wte.weight", {65, kWidth}});
+  return SlotLayout(std::move(specs));
+}
+
+/// "name:key=value,key=value".
+std::pair<std::string, Options> chosen(const std::string& text) {
+  const std::string name = text.substr(0, text.find(':'));
+  const auto& row = compressors().row(name);
+  std::vector<std::pair<std::string, std::string>> given;
+  for (std::size_t at = text.find(':'); at != std::string::npos;) {
+    const std::size_t end = text.find(',', at + 1);
+    const std::string item = text.substr(at + 1, end == std::string::npos ? end : end - at - 1);
+    const std::size_t equal = item.find('=');
+    if (equal == std::string::npos)
+      throw Error(Fault::config, "compressor '" + text + "' has a setting without a value",
+                  "write name:key=value");
+    given.emplace_back(item.substr(0, equal), item.substr(equal + 1));
+    at = end;
+  }
+  return {name, Options::of(row.settings, given)};
+}
+
+/// One compressor over one schedule.
+class Bench {
+ public:
+  Bench(World& world, const CompressBench& options, const BenchSchedule& schedule,
+        const std::string& compressor)
+      : options_(options),
+        ranks_(world.size()),
+        collectives_(make_collectives(world.transport(options.deadline_s), schedule.schedule)),
+        control_(collectives_->duplicate()),
+        layout_(gradient_layout(options.gradients)),
+        gradients_(make_array(Device{}, Dtype::f32, layout_.stored_count())),
+        given_(make_array(Device{}, Dtype::f32, layout_.stored_count())),
+        compute_(make_stream(Device{}, {.name = "bench"})) {
+    ExchangeOptions exchange{.bucket_bytes = options.bucket_bytes};
+    const auto [name, settings] = chosen(compressor);
+    exchange.compression.name = name;
+    exchange.compression.momentum = 0.9f;
+    exchange.compression.settings = [part = settings](std::string_view) { return part; };
+    exchange_ = make_exchange(layout_, *collectives_, exchange);
+    const RandomSource source(1, "compress bench", static_cast<std::uint64_t>(world.rank()));
+    auto x = given_.span.as<float>();
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = i < 100003 ? source.normal(i) : x[i - 100003];
+  }
+
+  CompressRow row() {
+    CompressRow row{.dense_bytes = layout_.canonical_count() * 4};
+    std::vector<double> times;
+    for (int i = -options_.warmup; i < options_.iterations; ++i) {
+      const double slowest = control_.maximum(step(i + options_.warmup));
+      if (i >= 0) times.push_back(slowest);
+    }
+    std::sort(times.begin(), times.end());
+    const auto quantile = [&](double part) {
+      return times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1) + 0.5)];
+    };
+    row.median_s = quantile(0.5);
+    row.min_s = times.front();
+    row.spread = (quantile(0.75) - quantile(0.25)) / row.median_s;
+    const ExchangeReport report = exchange_->report();
+    row.wire_bytes = static_cast<std::int64_t>(control_.maximum(static_cast<double>(report.wire_bytes)));
+    for (const BucketReport& bucket : report.compressed) {
+      row.encode_s += bucket.times.encode_s;
+      row.wire_s += bucket.times.wire_s;
+      row.decode_s += bucket.times.decode_s;
+    }
+    return row;
+  }
+
+ private:
+  double step(int number) {
+    std::memcpy(gradients_.span.data, given_.span.data, given_.span.bytes());
+    control_.barrier();
+    const auto start = Clock::now();
+    // 10^6: behind every warm-up that a compressor may have.
+    exchange_->begin(gradients_.span,
+                     {.step = 1000000 + number, .rate = 0.1f, .scale = 1.0f / static_cast<float>(ranks_)});
+    exchange_->complete(static_cast<int>(layout_.slots().size()), compute_->record());
+    exchange_->finish(*compute_);
+    exchange_->settle(&accepted_, *compute_);
+    compute_->synchronize();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  const CompressBench& options_;
+  int ranks_;
+  std::unique_ptr<Collectives> collectives_;
+  Control control_;
+  SlotLayout layout_;
+  FlatArray gradients_, given_;
+  std::int32_t accepted_ = 0;  ///< no skip
+  std::unique_ptr<Stream> compute_;
+  std::unique_ptr<GradientExchange> exchange_;
+};
+
+std::vector<std::string> wanted(const CompressBench& options) {
+  std::vector<std::string> names{"none"};
+  if (!options.compressors.empty()) {
+    for (const std::string& each : options.compressors) {
+      if (each != "none") names.push_back(each);
+    }
+    return names;
+  }
+  for (const auto& row : compressors().rows()) {
+    if (row.name != "none" && row.name != "auto") names.emplace_back(row.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+SlotLayout gradient_layout(const std::string& name) {
+  if (name == "vgg16") return vgg16();
+  if (name == "gpt") return gpt();
+  char* end = nullptr;
+  const double number = std::strtod(name.c_str(), &end);
+  const std::string unit = end;
+  const double factor = unit == "M" ? 1e6 : unit == "K" ? 1e3 : 1;
+  if (number <= 0 || (unit != "" && unit != "K" && unit != "M")) {
+    throw Error(Fault::config, "no gradients are called '" + name + "'",
+                "use vgg16, gpt, or a number of elements such as 16M");
+  }
+  const auto side = std::max<std::int64_t>(1, std::llround(std::sqrt(number * factor)));
+  return SlotLayout({{"matrix.weight", {side, side}}});
+}
+
+std::vector<CompressRow> bench_compress(World& world, const CompressBench& options) {
+  if (options.iterations < 1 || options.warmup < 0)
+    throw Error(Fault::config, std::to_string(options.iterations) + " iterations measure nothing",
+                "give at least one");
+  std::vector<CompressRow> rows;
+  for (const BenchSchedule& schedule : options.schedules) {
+    double exact_s = 0;
+    for (const std::string& compressor : wanted(options)) {
+      CompressRow row = Bench(world, options, schedule, compressor).row();
+      row.compressor = compressor;
+      row.schedule = schedule.name;
+      if (compressor == "none") exact_s = row.median_s;
+      row.speedup = exact_s / row.median_s;
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+}  // namespace lockstep::comm
