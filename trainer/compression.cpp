@@ -63,6 +63,22 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, const SlotLayout
                              device);
 }
 
+comm::Verdict choose_compressor(const StateReader& saved, const comm::ExchangeOptions& options,
+                                const SlotLayout& layout, comm::Collectives& collectives,
+                                comm::Control& control) {
+  const std::string& name = options.compression.name;
+  if (name != "auto") return {name, ""};
+  if (saved.has("compressor")) {
+    const std::string chosen = saved.text("compressor");
+    return {chosen, "compression: " + chosen + ", as the run chose when it started"};
+  }
+  // Those that need neither error feedback nor other rates to train alike.
+  comm::Verdict verdict =
+      comm::judge_trials(comm::try_compressors(layout, collectives, control, options, {"bf16", "int8"}));
+  verdict.why = "compression: " + verdict.why;
+  return verdict;
+}
+
 void check_compression(const Config& config) {
   const std::string optimizer = config.part_name("optimizer");
   if (compresses_with(config, "dgc") && optimizer != "sgd") {

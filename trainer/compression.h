@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "comm/compress/options.h"
+#include "comm/compress/trial.h"
 #include "core/options.h"
 #include "core/parameters.h"
 #include "trainer/optim/optimizer.h"
@@ -19,6 +20,13 @@ namespace lockstep::trainer {
 /// The config's optimizer; without momentum on gradients when a compressor carries it.
 [[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const Config& config, const SlotLayout& layout,
                                                         Device device);
+
+/// Collective, blocking. The compressor to use. `auto` becomes what a checkpoint (`saved`, its shared part)
+/// says, else what pays on this link, bf16, int8 or none, by trying them; `why` says why, and is empty where
+/// there was nothing to choose.
+[[nodiscard]] comm::Verdict choose_compressor(const StateReader& saved, const comm::ExchangeOptions& options,
+                                              const SlotLayout& layout, comm::Collectives& collectives,
+                                              comm::Control& control);
 
 /// Throws Fault::config where compressor and optimizer do not fit, by name.
 void check_compression(const Config& config);

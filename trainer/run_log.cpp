@@ -44,6 +44,29 @@ Json number(double value) {
   return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
 }
 
+/// What compression did to each bucket; the comparison with the true sum where one was made.
+Json buckets_json(const std::vector<comm::BucketReport>& buckets, int ranks) {
+  Json all = Json::array();
+  for (const comm::BucketReport& bucket : buckets) {
+    const double exact = 2.0 * (ranks - 1) / ranks * static_cast<double>(bucket.dense_bytes);
+    Json line{{"bucket", bucket.bucket},
+              {"compressor", bucket.compressor},
+              {"wire_bytes", bucket.wire_bytes},
+              {"ratio", bucket.wire_bytes > 0 ? exact / static_cast<double>(bucket.wire_bytes) : 0.0},
+              {"encode_ms", 1e3 * bucket.times.encode_s},
+              {"wire_ms", 1e3 * bucket.times.wire_s},
+              {"decode_ms", 1e3 * bucket.times.decode_s},
+              {"exposed_ms", 1e3 * bucket.exposed_s}};
+    if (bucket.sampled) {
+      line["relative_error"] = number(bucket.relative_error);
+      line["cosine"] = number(bucket.cosine);
+      line["residual_norm"] = number(bucket.residual_norm);
+    }
+    all.push_back(line);
+  }
+  return all;
+}
+
 class TerminalLog final : public RunLog {
  public:
   TerminalLog(const std::string& directory, std::int64_t log_every)
@@ -60,7 +83,8 @@ class TerminalLog final : public RunLog {
           facts.device);
     print("data     " + facts.data + ", " + std::to_string(facts.steps_per_epoch) + " steps an epoch");
     print("ranks    " + std::to_string(facts.ranks) + " over " + facts.world + ", all-reduce " +
-          facts.schedule + ", " + std::to_string(facts.buckets) + " bucket(s)");
+          facts.schedule + ", compression " + facts.compressor + ", " + std::to_string(facts.buckets) +
+          " bucket(s)");
     print("batch    " + std::to_string(facts.global_batch) +
           " a step = " + std::to_string(facts.microbatches_per_step) + " microbatches of " +
           std::to_string(facts.microbatch));
@@ -169,17 +193,18 @@ class TerminalLog final : public RunLog {
 
   void write_step(const StepRecord& record) {
     const StepResult& result = record.result;
-    const Json line{{"event", "step"},
-                    {"step", result.step + 1},
-                    {"epoch", static_cast<double>(result.step + 1) /
-                                  static_cast<double>(std::max<std::int64_t>(1, facts_.steps_per_epoch))},
-                    {"loss", number(result.loss)},
-                    {"rate", result.rate},
-                    {"gradient_norm", number(result.gradient_norm)},
-                    {"step_ms", 1e3 * record.seconds},
-                    {"exposed_comm_ms", 1e3 * result.exposed_comm_s},
-                    {"data_wait_ms", 1e3 * record.data_wait_s},
-                    {"wire_bytes", result.wire_bytes}};
+    Json line{{"event", "step"},
+              {"step", result.step + 1},
+              {"epoch", static_cast<double>(result.step + 1) /
+                            static_cast<double>(std::max<std::int64_t>(1, facts_.steps_per_epoch))},
+              {"loss", number(result.loss)},
+              {"rate", result.rate},
+              {"gradient_norm", number(result.gradient_norm)},
+              {"step_ms", 1e3 * record.seconds},
+              {"exposed_comm_ms", 1e3 * result.exposed_comm_s},
+              {"data_wait_ms", 1e3 * record.data_wait_s},
+              {"wire_bytes", result.wire_bytes}};
+    if (!result.compressed.empty()) line["compression"] = buckets_json(result.compressed, facts_.ranks);
     metrics_ << line.dump() << std::endl;
   }
 

@@ -19,6 +19,7 @@ struct RunFacts {
   std::string data;
   std::string device;
   std::string schedule;
+  std::string compressor = "none";
   std::string world;
   int ranks = 1;
   std::int64_t parameters = 0;

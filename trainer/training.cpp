@@ -14,6 +14,7 @@
 #include "trainer/progress.h"
 #include "trainer/rate_schedule.h"
 #include "trainer/residuals.h"
+#include "trainer/run_facts.h"
 #include "trainer/signals.h"
 #include "trainer/weights.h"
 
@@ -33,26 +34,6 @@ std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& wo
   return comm::make_collectives(
       world.transport(config.section("run").real("deadline_s")),
       comm::schedules().create(config.part_name("allreduce"), config.part("allreduce")));
-}
-
-RunFacts facts_of(const Config& config, const comm::World& world, const BatchPlan& plan,
-                  const data::LoaderSpec& samples) {
-  const bool tokens = samples.input_dtype == Dtype::i32;
-  RunFacts facts;
-  facts.model = config.part_name("model");
-  facts.data = config.section("data").texts("files").front();
-  facts.device = backend_for(config);
-  facts.schedule = config.part_name("allreduce");
-  facts.world = world.description();
-  facts.ranks = world.size();
-  facts.global_batch = plan.global;
-  facts.microbatch = plan.microbatch;
-  facts.microbatches_per_step = plan.shard.per_step;
-  facts.steps = plan.steps;
-  facts.steps_per_epoch = plan.steps_per_epoch;
-  facts.unit = tokens ? "tokens" : "samples";
-  facts.units_per_sample = tokens ? static_cast<double>(samples.input.count()) : 1.0;
-  return facts;
 }
 
 class Training {
@@ -75,8 +56,6 @@ class Training {
               plan_.steps) {
     load_initial_weights();
     optimizer_ = make_optimizer(config, replica_.store().layout(), replica_.device());
-    engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, step_options(config, plan_),
-                                           *compute_);
   }
 
   Outcome run();
@@ -93,6 +72,8 @@ class Training {
   }
   void load_initial_weights();
   void resume();
+  [[nodiscard]] std::optional<Checkpoint> find_checkpoint();
+  void make_engine(const StateReader& saved);
   void advance(std::int64_t boundary);
   void finish_step();
   void handle_nonfinite(const StepResult& result);
@@ -116,6 +97,7 @@ class Training {
   RateSchedule rate_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<StepEngine> engine_;
+  comm::Verdict choice_;  ///< the compressor in use
   std::string stop_reason_;
   Evaluation evaluation_;
 
@@ -132,22 +114,36 @@ void Training::load_initial_weights() {
   if (!file.empty()) load_weights(file, replica_.model(), replica_.store());
 }
 
-void Training::resume() {
-  if (!options_.resume) return;
+std::optional<Checkpoint> Training::find_checkpoint() {
+  if (!options_.resume) return std::nullopt;
   std::vector<std::string> notes;
-  const std::optional<Checkpoint> found = load_latest_checkpoint(options_.run_directory, control_, notes);
+  std::optional<Checkpoint> found = load_latest_checkpoint(options_.run_directory, control_, notes);
   for (const std::string& note : notes) log_.note(note);
   if (!found) {
     log_.note("no checkpoint to resume from: starting at step 0");
-    return;
-  }
-  const std::string expected = hash_text(config_.fingerprint());
-  if (found->fingerprint != expected) {
+  } else if (found->fingerprint != hash_text(config_.fingerprint())) {
     log_.note(
         "the configuration differs from the one that wrote the checkpoint: the run goes on under the new "
         "one");
   }
-  const StateReader shared(found->shared);
+  return found;
+}
+
+/// What was chosen by measurement stays chosen in a resumed run.
+void Training::make_engine(const StateReader& saved) {
+  StepOptions options = step_options(config_, plan_);
+  choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
+  if (!choice_.why.empty()) log_.note(choice_.why);
+  options.exchange.compression.name = choice_.compressor;
+  engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
+}
+
+void Training::resume() {
+  const std::optional<Checkpoint> found = find_checkpoint();
+  const StateMap nothing;
+  const StateReader shared(found ? found->shared : nothing);
+  make_engine(shared);
+  if (!found) return;
   engine_->load(shared);
   const std::string note = load_residuals(*found, engine_->exchange(), control_);
   if (!note.empty()) log_.note(note);
@@ -171,6 +167,7 @@ Outcome Training::run() {
   facts.parameters = replica_.store().layout().canonical_count();
   facts.first_step = at_.first;
   facts.buckets = static_cast<std::int64_t>(engine_->buckets().size());
+  facts.compressor = choice_.compressor;
   log_.start(facts);
   last_finish_ = Clock::now();
   while (at_.done < plan_.steps && !stop_) {
@@ -261,6 +258,7 @@ void Training::save_now() {
   checkpoint.fingerprint = hash_text(config_.fingerprint());
   StateWriter shared(checkpoint.shared);
   engine_->save(shared);
+  shared.text("compressor", choice_.compressor);
   StateWriter own(checkpoint.mine);
   engine_->save_own(own);
   StateWriter progress = shared.scope("progress");

@@ -119,7 +119,7 @@ bool Compression::exchange(const Bucket& bucket, FlatSpan gradients, Stream& str
     entry.traffic_before = collectives_.traffic().bytes;
   });
   const bool sampled =
-      !entry.groups.empty() && options_.sample_every > 0 && numbers_.step % options_.sample_every == 0;
+      !entry.groups.empty() && options_.sample_every > 0 && (numbers_.step + 1) % options_.sample_every == 0;
   if (sampled) {
     entry.sample.take(entry.groups.front()->group(), gradients, collectives_, stream);
     // The sample is a measurement: its bytes are not the exchange's.

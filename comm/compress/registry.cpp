@@ -10,13 +10,16 @@ std::unique_ptr<Compressor> no_compressor(const Options&, const CompressorContex
 }
 
 constexpr CompressorRegistry::Row kNone{"none", "exact sums", {}, no_compressor};
+constexpr CompressorRegistry::Row kAuto{
+    "auto", "bf16 or int8 where a trial at the start says that it pays", {}, no_compressor};
 
 }  // namespace
 
 const CompressorRegistry& compressors() {
   static const CompressorRegistry::Row rows[] = {
-      kNone,    kBf16,          kFp16,       kInt8Row,  kInt4Row,    kQsgdRow,  kNaturalRow, kEfSign,
-      kTopKRow, kSharedTopKRow, kRandomKRow, kPowerSgd, kSharedGrid, kSignVote, kDgc,        kOneBitAdam};
+      kNone,     kAuto,       kBf16,     kFp16,    kInt8Row,       kInt4Row,
+      kQsgdRow,  kNaturalRow, kEfSign,   kTopKRow, kSharedTopKRow, kRandomKRow,
+      kPowerSgd, kSharedGrid, kSignVote, kDgc,     kOneBitAdam};
   static const CompressorRegistry table("compress", rows);
   return table;
 }

@@ -29,6 +29,10 @@ SlotRules::SlotRules(const CompressionOptions& options)
     }
     const std::string name = rule.substr(equal + 1);
     static_cast<void>(compressors().row(name));
+    if (name == "auto") {
+      throw Error(Fault::config, "compression rule '" + rule + "' leaves the choice open",
+                  "only compress.name may be auto");
+    }
     rules_.emplace_back(rule.substr(0, equal), name);
   }
 }

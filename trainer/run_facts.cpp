@@ -1,0 +1,27 @@
+#include "trainer/run_facts.h"
+
+#include "trainer/training.h"
+
+namespace lockstep::trainer {
+
+RunFacts facts_of(const Config& config, const comm::World& world, const BatchPlan& plan,
+                  const data::LoaderSpec& samples) {
+  const bool tokens = samples.input_dtype == Dtype::i32;
+  RunFacts facts;
+  facts.model = config.part_name("model");
+  facts.data = config.section("data").texts("files").front();
+  facts.device = backend_for(config);
+  facts.schedule = config.part_name("allreduce");
+  facts.world = world.description();
+  facts.ranks = world.size();
+  facts.global_batch = plan.global;
+  facts.microbatch = plan.microbatch;
+  facts.microbatches_per_step = plan.shard.per_step;
+  facts.steps = plan.steps;
+  facts.steps_per_epoch = plan.steps_per_epoch;
+  facts.unit = tokens ? "tokens" : "samples";
+  facts.units_per_sample = tokens ? static_cast<double>(samples.input.count()) : 1.0;
+  return facts;
+}
+
+}  // namespace lockstep::trainer
