@@ -6,10 +6,14 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "comm/allreduce/schedule.h"
 #include "comm/compress/compressor.h"
+#include "comm/worlds.h"
 #include "tests/trainer/tiny_run.h"
+#include "trainer/checkpoint.h"
 
 namespace lockstep::trainer {
 namespace {
@@ -148,6 +152,54 @@ TEST(CompressedTraining, a_bad_sample_is_skipped_on_all_ranks) {
   }
 }
 
+// ---- the choice by measurement
+
+TEST(CompressedTraining, auto_chooses_says_why_and_a_resumed_run_keeps_the_choice) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const std::string directory = scratch.path() + "/run";
+  const Overrides automatic{"compress.name=auto", "compress.min_elements=16"};
+  EXPECT_EQ(run(scratch.path(), directory, automatic, 2, false, 2).exit_code, 75);
+  const StateMap saved = read_shared_state(directory);
+  const std::string chosen = StateReader(saved).text("compressor");
+  EXPECT_TRUE(chosen == "none" || chosen == "bf16" || chosen == "int8") << chosen;
+  EXPECT_EQ(run(scratch.path(), directory, automatic, 0, true, 2).exit_code, 0);
+  const StateMap after = read_shared_state(directory);
+  EXPECT_EQ(StateReader(after).text("compressor"), chosen);
+}
+
+// ---- what a run tells
+
+TEST(CompressedTraining, metrics_tell_of_every_bucket) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const Config config = tiny_config(scratch.path(), "images", overrides_for("int4", {"run.log_every=1"}));
+  comm::run_ranks_as_threads(2, [&](comm::World& world) {
+    const auto log = world.rank() == 0 ? make_run_log(scratch.path(), 1) : make_silent_log();
+    static_cast<void>(train(config, world, *log, {.run_directory = scratch.path()}));
+  });
+  std::ifstream file(scratch.path() + "/metrics.jsonl");
+  int sampled = 0;
+  for (std::string line; std::getline(file, line);) {
+    const auto step = nlohmann::json::parse(line);
+    if (step.value("event", "") != "step") continue;
+    ASSERT_FALSE(step.at("compression").empty());
+    for (const auto& bucket : step.at("compression")) {
+      EXPECT_EQ(bucket.at("compressor"), "int4");
+      EXPECT_GT(bucket.at("wire_bytes"), 0);
+      EXPECT_GT(bucket.at("ratio"), 1);
+      EXPECT_GE(bucket.at("encode_ms"), 0);
+      EXPECT_GE(bucket.at("exposed_ms"), 0);
+      if (!bucket.contains("cosine")) continue;
+      ++sampled;
+      EXPECT_GT(bucket.at("cosine"), 0.5);
+      EXPECT_GT(bucket.at("relative_error"), 0);
+      EXPECT_GT(bucket.at("residual_norm"), 0);
+    }
+  }
+  EXPECT_EQ(sampled, 3);  // of 6 steps, every second
+}
+
 // ---- refusals
 
 void expect_refused(const Overrides& overrides, const std::string& word) {
@@ -169,6 +221,8 @@ TEST(CompressedTraining, what_does_not_fit_is_refused_by_name) {
   expect_refused({"compress.name=onebit_adam"}, "1-bit Adam");
   expect_refused({"optimizer.name=onebit_adam"}, "1-bit Adam");
   expect_refused({"compress.rules=[\"*\"]"}, "'*'");
+  expect_refused({"compress.rules=[\"*=auto\"]"}, "auto");
+  expect_refused({"train.reproducible=true", "compress.name=auto"}, "'auto'");
 }
 
 }  // namespace
