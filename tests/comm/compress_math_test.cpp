@@ -187,28 +187,27 @@ TEST(PowerSgd, matrices_of_low_rank_are_exact) {
   }
 }
 
+const Gradient kNoise = [](int rank, std::int64_t step) { return normals(1024, rank, step); };
+
 TEST(PowerSgd, full_rank_is_lossless_to_rounding) {
-  const Gradient gradient = [](int rank, std::int64_t step) { return normals(1024, rank, step); };
   const Lab lab{.compressor = "powersgd", .settings = {{"rank", "32"}, {"min_ratio", "1"}}};
   // 32 * 64 elements do not shrink a matrix of 1024: it travels whole.
-  EXPECT_LT(relative_error(run(lab, 3, gradient).sum, true_sum(3, gradient)), 1e-6);
+  EXPECT_LT(relative_error(run(lab, 3, kNoise).sum, true_sum(3, kNoise)), 1e-6);
 }
 
 TEST(PowerSgd, local_residual_stays_bounded) {
-  const auto noisy = [](int rank, std::int64_t step) { return normals(1024, rank, step); };
   const Lab once{.compressor = "powersgd", .settings = {{"rank", "1"}}, .steps = 200};
   Lab often = once;
   often.steps = 1000;
-  const double early = length(run(once, 4, noisy).residual(0, once.shape));
-  const double late = length(run(often, 4, noisy).residual(0, once.shape));
+  const double early = length(run(once, 4, kNoise).residual(0, once.shape));
+  const double late = length(run(often, 4, kNoise).residual(0, once.shape));
   EXPECT_LT(late, 1.5 * early);  // a random walk would have grown by sqrt(5)
 }
 
 TEST(PowerSgd, exact_steps_are_exact) {
-  const Gradient gradient = [](int rank, std::int64_t step) { return normals(1024, rank, step); };
   const Result result =
-      run({.compressor = "powersgd", .settings = {{"rank", "1"}, {"exact_steps", "1"}}}, 4, gradient);
-  EXPECT_LT(relative_error(result.sum, true_sum(4, gradient)), 1e-6);
+      run({.compressor = "powersgd", .settings = {{"rank", "1"}, {"exact_steps", "1"}}}, 4, kNoise);
+  EXPECT_LT(relative_error(result.sum, true_sum(4, kNoise)), 1e-6);
 }
 
 // ---- votes
