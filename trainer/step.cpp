@@ -274,6 +274,7 @@ void StepEngine::save(StateWriter& writer) const {
 }
 
 void StepEngine::load(const StateReader& reader) {
+  compute_.synchronize();  // the constructor's copies must not come after what is loaded
   replica_.store().load(reader.scope("model"));
   optimizer_.load(reader.scope("optimizer"));
   if (options_.ema > 0) load_slots(reader.scope("average"), replica_.store().layout(), average_.span);

@@ -16,7 +16,6 @@ namespace lockstep::comm::compress {
 namespace {
 
 using Values = std::vector<float>;
-/// Element values of one matrix for (rank, step).
 using Gradient = std::function<Values(int rank, std::int64_t step)>;
 
 struct Lab {
@@ -122,8 +121,8 @@ TEST(TopK, keeps_exactly_k_largest_and_the_lower_index_among_equals) {
 }
 
 TEST(TopK, everything_kept_is_the_exact_sum) {
+  const Gradient gradient = [](int rank, std::int64_t step) { return normals(1024, rank, step); };
   for (const char* name : {"topk", "shared_topk", "random_k"}) {
-    const Gradient gradient = [](int rank, std::int64_t step) { return normals(1024, rank, step); };
     const Result result = run({.compressor = name, .settings = {{"density", "1"}}}, 4, gradient);
     EXPECT_LT(relative_error(result.sum, true_sum(4, gradient)), 1e-6) << name;
   }
@@ -244,7 +243,6 @@ TEST(SharedGrid, every_schedule_gives_the_same_bits) {
   for (const char* schedule : {"recursive_doubling", "halving_doubling", "double_tree", "library"})
     EXPECT_EQ(run({.compressor = "shared_grid", .schedule = schedule}, 5, gradient).sum, reference.sum)
         << schedule;
-  // The control: f32 sums of the same gradients differ in their bits by schedule.
   const Result ring = run({.compressor = "random_k", .settings = {{"density", "1"}}}, 5, gradient);
   const Result tree =
       run({.compressor = "random_k", .settings = {{"density", "1"}}, .schedule = "double_tree"}, 5, gradient);
