@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cassert>
+#include <chrono>
 
 #include "core/error.h"
 #include "models/ops/cpu/backend.h"
@@ -50,6 +51,16 @@ void Backend::add_mean_loss(const void* losses, const TensorLayout& layout, floa
                              : mean_of_counted(static_cast<const float*>(losses), count);
     *sum += static_cast<float>(mean);
   });
+}
+
+double Backend::seconds_of(const std::function<void()>& enqueue, Stream& stream) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begin, end;
+  stream.host([&] { begin = Clock::now(); });
+  enqueue();
+  stream.host([&] { end = Clock::now(); });
+  stream.synchronize();
+  return std::chrono::duration<double>(end - begin).count();
 }
 
 std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOptions& options) {

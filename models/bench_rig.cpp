@@ -1,7 +1,6 @@
 #include "models/bench_rig.h"
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 
 #include "core/random.h"
@@ -11,10 +10,6 @@ namespace lockstep::models {
 namespace {
 
 constexpr std::uint64_t kSeed = 1;
-
-double wall_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// Processor time of the calling thread.
 double thread_s() {
@@ -58,7 +53,8 @@ Rig::Rig(const Graph& graph, Backend& backend, const StepBenchOptions& options, 
       stream_(make_stream(backend.device(), {.name = "bench", .threads = options.threads})),
       input_(graph, graph.input()),
       target_(graph, graph.target()),
-      clock_(options.processor_time ? thread_s : wall_s),
+      backend_(backend),
+      processor_time_(options.processor_time),
       update_(options.update) {
   initialise(graph, kSeed, store_);
   pass_.values = pass_.working = store_.values();
@@ -71,6 +67,17 @@ Rig::Rig(const Graph& graph, Backend& backend, const StepBenchOptions& options, 
   pass_.state = store_.state();
   pass_.statistics = statistics_.span;
   step();
+}
+
+double Rig::timed(const std::function<void()>& work) {
+  if (!processor_time_) return backend_.seconds_of(work, *stream_);
+  double start = 0;
+  double end = 0;
+  stream_->host([&] { start = thread_s(); });
+  work();
+  stream_->host([&] { end = thread_s(); });
+  stream_->synchronize();
+  return end - start;
 }
 
 }  // namespace lockstep::models

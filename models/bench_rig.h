@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -64,23 +65,16 @@ class Rig {
   }
 
  private:
-  template <class Work>
-  double timed(const Work& work) {
-    double start = 0;
-    double end = 0;
-    stream_->host([&] { start = clock_(); });
-    work();
-    stream_->host([&] { end = clock_(); });
-    stream_->synchronize();
-    return end - start;
-  }
+  /// By the backend's clock, or the compute thread's processor time.
+  double timed(const std::function<void()>& work);
 
   std::unique_ptr<Executor> executor_;
   ParameterStore store_;
   FlatArray statistics_, working_;
   std::unique_ptr<Stream> stream_;
   Sample input_, target_;
-  double (*clock_)();
+  Backend& backend_;
+  bool processor_time_;
   StepUpdate update_;
   Pass pass_;
 };

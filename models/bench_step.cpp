@@ -1,7 +1,10 @@
 #include "models/bench_step.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
+#include <memory>
+#include <optional>
 
 #include "core/error.h"
 #include "models/bench_rig.h"
@@ -107,10 +110,13 @@ double median_ratio(const std::vector<double>& steps, const std::vector<NodeRepo
   return median(ratios);
 }
 
-/// The best rate of square matrix products.
+bool on_gpu(const Backend& backend) { return backend.device().kind == DeviceKind::cuda; }
+
+/// The best rate of square matrix products, large enough to fill the device.
 double measure_peak(Backend& backend, const StepBenchOptions& options) {
   double peak = 0;
-  for (std::int64_t size : {512, 1024}) {
+  using Sizes = std::vector<std::int64_t>;
+  for (std::int64_t size : on_gpu(backend) ? Sizes{8192} : Sizes{512, 1024}) {
     GraphBuilder builder(size);
     const int x = builder.linear(builder.input({size}, Dtype::f32), "left",
                                  {.out_features = size, .bias = false}, Init::normal(0.02F));
@@ -132,36 +138,96 @@ void check(const Graph& graph, const StepBenchOptions& options) {
     throw Error(Fault::config, "0 rounds measure nothing", "give at least one");
 }
 
+/// What is measured, on up to three executors.
+struct Measured {
+  StepSeries steps;
+  std::optional<KernelSeries> fused, single, products;
+  std::vector<NodeReport> report, alone;
+  std::size_t arena_bytes = 0;
+};
+
+/// One executor and its share of a round.
+struct Part {
+  std::unique_ptr<Rig> rig;
+  std::function<void()> round;
+};
+
+class Parts {
+ public:
+  Parts(const Graph& graph, Backend& backend, const StepBenchOptions& options, Measured& to)
+      : graph_(graph), backend_(backend), options_(options), to_(to) {}
+
+  [[nodiscard]] Part whole() const {
+    auto rig = make({.fuse = options_.fuse, .reuse_memory = true});
+    Rig& r = *rig;
+    to_.arena_bytes = r.executor().arena_bytes();
+    return {std::move(rig), [this, &r] { to_.steps.round(r, options_.repetitions); }};
+  }
+  [[nodiscard]] Part fused() const {
+    auto rig = make({.fuse = options_.fuse, .reuse_memory = false});
+    to_.fused.emplace(*rig);
+    to_.report = rig->executor().report();
+    Rig& r = *rig;
+    return {std::move(rig), [this, &r] { to_.fused->round(r, options_.repetitions); }};
+  }
+  [[nodiscard]] Part single() const {
+    auto rig = make({.fuse = false, .reuse_memory = false});
+    to_.single.emplace(*rig);
+    to_.products.emplace(*rig);
+    to_.products->run = &Rig::products;
+    to_.alone = rig->executor().report();
+    Rig& r = *rig;
+    return {std::move(rig), [this, &r] {
+              to_.single->round(r, options_.repetitions);
+              to_.products->round(r, options_.repetitions);
+            }};
+  }
+
+ private:
+  [[nodiscard]] std::unique_ptr<Rig> make(const Rig::Settings& settings) const {
+    return std::make_unique<Rig>(graph_, backend_, options_, settings);
+  }
+  const Graph& graph_;
+  Backend& backend_;
+  const StepBenchOptions& options_;
+  Measured& to_;
+};
+
+/// On a CPU all parts in turn, so that a busy machine disturbs them alike. A GPU has room for one at a time,
+/// and nobody else runs there.
+void measure(const Parts& parts, bool together, int rounds) {
+  using Make = Part (Parts::*)() const;
+  std::vector<Part> alive;
+  const auto run = [&] {
+    for (int round = 0; round < rounds; ++round)
+      for (const Part& part : alive) part.round();
+  };
+  for (const Make make : {&Parts::whole, &Parts::fused, &Parts::single}) {
+    alive.push_back((parts.*make)());
+    if (together) continue;
+    run();
+    alive.clear();
+  }
+  run();
+}
+
 }  // namespace
 
 StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOptions& options) {
   check(graph, options);
   StepBench bench;
   bench.peak_flops_per_s = measure_peak(backend, options);
-  Rig whole(graph, backend, options, {.fuse = options.fuse, .reuse_memory = true});
-  Rig fused(graph, backend, options, {.fuse = options.fuse, .reuse_memory = false});
-  Rig single(graph, backend, options, {.fuse = false, .reuse_memory = false});
-  StepSeries steps;
-  KernelSeries fused_series(fused);
-  KernelSeries single_series(single);
-  KernelSeries products(single);
-  products.run = &Rig::products;
-  for (int round = 0; round < options.rounds; ++round) {
-    steps.round(whole, options.repetitions);
-    fused_series.round(fused, options.repetitions);
-    single_series.round(single, options.repetitions);
-    products.round(single, options.repetitions);
-  }
-  steps.report_to(bench);
-  const auto report = fused.executor().report();
-  for (std::size_t k = 0; k < report.size(); ++k) {
+  Measured m;
+  measure(Parts(graph, backend, options, m), !on_gpu(backend), options.rounds);
+  m.steps.report_to(bench);
+  bench.arena_bytes = m.arena_bytes;
+  for (std::size_t k = 0; k < m.report.size(); ++k) {
     bench.kernels.push_back(
-        {report[k], median(fused_series.forward[k].rounds), median(fused_series.backward[k].rounds)});
-    bench.step_flops += report[k].work.forward_flops + report[k].work.backward_flops;
+        {m.report[k], median(m.fused->forward[k].rounds), median(m.fused->backward[k].rounds)});
+    bench.step_flops += m.report[k].work.forward_flops + m.report[k].work.backward_flops;
   }
-  const auto alone = single.executor().report();
-  measure_alone(bench, alone, single_series, products);
-  bench.ratio = median_ratio(steps.steps, alone, single_series, products);
+  measure_alone(bench, m.alone, *m.single, *m.products);
+  bench.ratio = median_ratio(m.steps.steps, m.alone, *m.single, *m.products);
   return bench;
 }
 

@@ -45,6 +45,7 @@ struct StepBench {
   double convolutions_s = 0, products_s = 0,
          norms_s = 0;  ///< alone, unfused, both ways; products also those of attention
   double step_flops = 0;
+  std::size_t arena_bytes = 0;  ///< of activations and workspace, of the step under test
   /// Time of the step over the summed times of its convolutions, products and norms: the median over rounds,
   /// since what slows a machine down for a while slows both.
   double ratio = 0;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "core/memory.h"
 #include "models/bench_step.h"
 
 namespace lockstep::models {
@@ -56,6 +57,7 @@ std::string table_of(const StepBench& bench) {
       fmt::format("convolutions {:.3f} ms, matrix products {:.3f} ms, norms {:.3f} ms, alone and unfused\n",
                   bench.convolutions_s * 1e3, bench.products_s * 1e3, bench.norms_s * 1e3);
   text += fmt::format("step / (convolutions + products + norms) = {:.3f}, median over rounds\n", bench.ratio);
+  text += fmt::format("activations and workspace {}\n", bytes_text(bench.arena_bytes));
   text +=
       fmt::format("achieved {:.1f} GFLOP/s, {:.0f} % of the measured matrix-product peak of {:.1f} GFLOP/s\n",
                   bench.flops_per_s() * 1e-9, bench.flops_per_s() / bench.peak_flops_per_s * 100,
@@ -75,6 +77,7 @@ std::string json_of(const StepBench& bench) {
       {"norms_ms", bench.norms_s * 1e3},
       {"ratio", bench.ratio},
       {"step_flops", bench.step_flops},
+      {"arena_bytes", bench.arena_bytes},
       {"gflop_per_s", bench.flops_per_s() * 1e-9},
       {"peak_gflop_per_s", bench.peak_flops_per_s * 1e-9},
       {"kernels", nlohmann::ordered_json::array()}};

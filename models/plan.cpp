@@ -209,6 +209,16 @@ class MemoryPlanner {
            value != graph_.prediction() && last_read_[at(value)] == u && bytes(value) == bytes(each.output);
   }
 
+  /// True when gradient `input` of unit u may overwrite the input itself: this backward is its last reader.
+  /// Values that share memory with others (fed, or made in place) are left alone.
+  [[nodiscard]] bool may_replace(int u, int input) const {
+    const Unit& each = unit(u);
+    const int value = each.inputs[at(input)];
+    const int block = plan_.activation[at(value)];
+    return reuse_ && each.kernel->gradient_over_input(input) && producer_[at(value)] >= 0 &&
+           last_read_[at(value)] <= backward_time(u) && std::ranges::count(plan_.activation, block) == 1;
+  }
+
   void place_activation(int u) {
     const int value = unit(u).output;
     const int last = last_read_[at(value)];
@@ -237,6 +247,9 @@ class MemoryPlanner {
         plan_.gradient[at(value)] = own;
         live_until(own, last);
         joined = true;
+      } else if (may_replace(u, static_cast<int>(i))) {
+        plan_.gradient[at(value)] = plan_.activation[at(value)];
+        live_until(plan_.gradient[at(value)], last);
       } else {
         plan_.gradient[at(value)] = add_block(bytes(value), backward_time(u), last);
       }

@@ -107,6 +107,9 @@ class Kernel {
   /// True when backward works with gradient `input` in the memory of the output gradient (equal bytes). It is
   /// then an overwriting one (add = false); a kernel that only passes the gradient on has nothing to do.
   [[nodiscard]] virtual bool gradient_in_place(int input) const { return input == 0 && in_place(); }
+  /// True when backward works with gradient `input` in the memory of that input itself (equal bytes), which it
+  /// overwrites. The planner uses it only where nobody reads the input later.
+  [[nodiscard]] virtual bool gradient_over_input(int) const { return false; }
   [[nodiscard]] virtual Work work() const = 0;
 
   virtual void bind(const Bindings& bindings) = 0;
@@ -160,6 +163,9 @@ class Backend {
   /// Adds the mean of the per-row losses that count (0 when none does) to *sum, in stream order. Default: for
   /// dense f32 or f64 losses on the host.
   virtual void add_mean_loss(const void* losses, const TensorLayout& layout, float* sum, Stream& stream);
+  /// Seconds on the device's own clock from the begin to the end of the work that `enqueue` enqueues. Blocks.
+  /// Default: the wall clock, read by tasks of the stream.
+  [[nodiscard]] virtual double seconds_of(const std::function<void()>& enqueue, Stream& stream);
 };
 
 /// Backends by name: "reference" (plain loops: the judge, always built), "cpu" (oneDNN). Throws Fault::device

@@ -185,6 +185,12 @@ std::unique_ptr<Kernel> make_attention_products(const Site& site) {
   return std::make_unique<AttentionKernel>(site);
 }
 
-std::unique_ptr<Kernel> make_attention(const Site& site) { return make_attention_products(site); }
+std::unique_ptr<Kernel> make_attention(const Site& site) {
+  const bool drops = std::get<CausalAttention>(site.request.node->spec).dropout > 0;
+  if (site.options.compute != Dtype::f32 && !drops) {
+    if (auto fused = make_attention_cudnn(site)) return fused;
+  }
+  return make_attention_products(site);
+}
 
 }  // namespace lockstep::models::cuda

@@ -1,4 +1,5 @@
-// Causal attention by own softmax kernels between products: any head, dtype and dropout.
+// Causal attention's two ways: own softmax between products (any head, dtype and dropout), and cuDNN's fused
+// kernels (bf16 and f16, heads of a multiple of 8 up to 128, no dropout: its masks are not ours).
 #pragma once
 
 #include <memory>
@@ -15,5 +16,7 @@ struct AttentionShape {
 [[nodiscard]] AttentionShape attention_shape(const Site& site);
 
 [[nodiscard]] std::unique_ptr<Kernel> make_attention_products(const Site& site);
+/// Null where cuDNN has no kernel for it.
+[[nodiscard]] std::unique_ptr<Kernel> make_attention_cudnn(const Site& site);
 
 }  // namespace lockstep::models::cuda

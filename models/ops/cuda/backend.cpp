@@ -10,6 +10,7 @@
 #include "models/ops/cuda/activation.cuh"
 #include "models/ops/cuda/convert.h"
 #include "models/ops/cuda/kernels.h"
+#include "models/ops/cuda/stopwatch.h"
 #include "models/ops/cuda/vocabulary.h"
 
 namespace lockstep::models {
@@ -137,6 +138,13 @@ class CudaBackend final : public Backend {
 
   void add_mean_loss(const void* losses, const TensorLayout& layout, float* sum, Stream& stream) override {
     add_mean(static_cast<const float*>(losses), layout.shape.count(), sum, native(stream));
+  }
+
+  [[nodiscard]] double seconds_of(const std::function<void()>& enqueue, Stream& stream) override {
+    stream.synchronize();  // or the first kernel would wait for what was there before
+    Stopwatch watch(native(stream));
+    enqueue();
+    return watch.stop_s();
   }
 
  private:

@@ -169,6 +169,8 @@ class CrossEntropyKernel final : public CudaKernel {
     return padded(sizeof(float)) + static_cast<std::size_t>(set_.rows) * sizeof(Normaliser);
   }
 
+  [[nodiscard]] bool gradient_over_input(int input) const override { return input == 0; }
+
   void forward(const Pass& pass, Stream& stream) override {
     Rowset set = set_;
     set.counted = (pass.rows < 0 ? samples_ : std::min(pass.rows, samples_)) * (set.rows / samples_);

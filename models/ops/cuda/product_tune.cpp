@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "models/ops/cuda/product_plan.h"
 #include "models/ops/cuda/rowwise.h"
+#include "models/ops/cuda/stopwatch.h"
 
 namespace lockstep::models::cuda {
 namespace {
@@ -15,34 +16,17 @@ using lockstep::cuda::check;
 
 constexpr int kWarmUps = 1, kRepetitions = 3;
 
-/// A stream and two events that go with their owner.
-class Stopwatch {
+/// A stream that goes with its owner.
+class OwnStream {
  public:
-  Stopwatch() {
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-    check(cudaEventCreate(&begin_), "cudaEventCreate");
-    check(cudaEventCreate(&end_), "cudaEventCreate");
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  ~Stopwatch() {
-    static_cast<void>(cudaEventDestroy(begin_));
-    static_cast<void>(cudaEventDestroy(end_));
-    static_cast<void>(cudaStreamDestroy(stream_));
-  }
-  [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
-  void start() { check(cudaEventRecord(begin_, stream_), "cudaEventRecord"); }
-  [[nodiscard]] float stop() {
-    float milliseconds = 0;
-    check(cudaEventRecord(end_, stream_), "cudaEventRecord");
-    check(cudaEventSynchronize(end_), "cudaEventSynchronize");
-    check(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
-    return milliseconds;
-  }
+  OwnStream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  ~OwnStream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
 
  private:
   cudaStream_t stream_ = nullptr;
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
 /// Operands with noise in them: a GPU that multiplies zeros draws less power and runs faster.
@@ -81,30 +65,31 @@ class MadeUp {
 }  // namespace
 
 cublasLtMatmulAlgo_t fastest(const Product::Plan& plan, const std::vector<cublasLtMatmulAlgo_t>& candidates) {
-  Stopwatch watch;
+  const OwnStream stream;
   std::unique_ptr<MadeUp> made_up;
   try {
-    made_up = std::make_unique<MadeUp>(plan.spec, plan.policy.device, watch.stream());
+    made_up = std::make_unique<MadeUp>(plan.spec, plan.policy.device, stream.get());
   } catch (const Error&) {
     return candidates.front();
   }
-  float best = std::numeric_limits<float>::infinity();
+  const auto run = [&](const cublasLtMatmulAlgo_t& candidate, int times) {
+    for (int i = 0; i < times; ++i)
+      plan.run(made_up->operands(), candidate, made_up->workspace(), stream.get());
+  };
+  double best = std::numeric_limits<double>::infinity();
   cublasLtMatmulAlgo_t choice = candidates.front();
   for (const auto& candidate : candidates) {
-    float milliseconds = 0;
     try {
-      for (int i = 0; i < kWarmUps; ++i)
-        plan.run(made_up->operands(), candidate, made_up->workspace(), watch.stream());
-      watch.start();
-      for (int i = 0; i < kRepetitions; ++i)
-        plan.run(made_up->operands(), candidate, made_up->workspace(), watch.stream());
-      milliseconds = watch.stop();
+      run(candidate, kWarmUps);
+      Stopwatch watch(stream.get());
+      run(candidate, kRepetitions);
+      const double seconds = watch.stop_s();
+      if (seconds >= best) continue;
+      best = seconds;
+      choice = candidate;
     } catch (const Error&) {
       continue;  // suggested, but refused when run
     }
-    if (milliseconds >= best) continue;
-    best = milliseconds;
-    choice = candidate;
   }
   return choice;
 }
