@@ -53,7 +53,8 @@ std::vector<OpCase> sequence_cases() {
                         {65, 1, 5, 0},
                         {130, 2, 4, 0},
                         {9, 3, 4, 0.25F},
-                        {70, 1, 4, 0.25F}}) {
+                        {70, 1, 4, 0.25F},
+                        {65, 2, 64, 0}}) {
     cases.push_back(op_case("attention_" + std::to_string(a.time) + "_" + std::to_string(a.heads) + "_" +
                                 std::to_string(static_cast<int>(a.dropout * 100)),
                             [=](GraphBuilder& b) {
@@ -63,6 +64,29 @@ std::vector<OpCase> sequence_cases() {
                               b.loss(MeanSquaredError{});
                             }));
   }
+  for (const bool residual : {false, true}) {
+    cases.push_back(op_case(residual ? "feed_forward_residual" : "feed_forward", [=](GraphBuilder& b) {
+      const int x = sequence_behind_parameters(b, {5, 16});
+      int y = b.linear(b.layer_norm(x, "norm"), "up", {.out_features = 64}, {});
+      y = b.linear(b.apply(Gelu{true}, {y}, "gelu"), "down", {.out_features = 16}, {});
+      if (residual) y = b.apply(Add{}, {x, y}, "add");
+      b.predict(b.layer_norm(y, "last"));
+      b.loss(MeanSquaredError{});
+    }));
+  }
+  cases.push_back(op_case("linear_residual_twice", [](GraphBuilder& b) {
+    int x = sequence_behind_parameters(b, {5, 24});
+    x = b.apply(Add{}, {b.linear(x, "one", {.out_features = 24}, {}), x}, "add1");
+    x = b.apply(Add{}, {x, b.linear(x, "two", {.out_features = 24, .bias = false}, {})}, "add2");
+    b.predict(b.linear(x, "last", {.out_features = 3}, {}));
+    b.loss(SmoothL1{});
+  }));
+  cases.push_back(op_case("dropout_residual", [](GraphBuilder& b) {
+    const int x = sequence_behind_parameters(b, {5, 9});
+    const int y = b.apply(Dropout{0.3F}, {b.linear(x, "op", {.out_features = 9}, {})}, "drop");
+    b.predict(b.linear(b.apply(Add{}, {x, y}, "add"), "last", {.out_features = 3}, {}));
+    b.loss(MeanSquaredError{});
+  }));
   cases.push_back(op_case("embedding_and_tied_output", [](GraphBuilder& b) {
     int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
     x = b.position_embedding(x, "positions", {.context = 9}, {});
