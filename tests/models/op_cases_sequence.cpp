@@ -6,7 +6,7 @@ namespace {
 
 OpCase op_case(const std::string& name, const BuildGraph& build) { return {name, build}; }
 
-/// A transformer's feed-forward part and its residual sum, from either side.
+/// What a transformer's blocks are fused into: feed-forward parts and residual sums, from either side.
 void add_residuals(std::vector<OpCase>& cases) {
   for (const bool residual_first : {true, false}) {
     cases.push_back(
@@ -19,6 +19,29 @@ void add_residuals(std::vector<OpCase>& cases) {
           b.loss(MeanSquaredError{});
         }));
   }
+  for (const bool residual : {false, true}) {
+    cases.push_back(op_case(residual ? "feed_forward_residual" : "feed_forward", [=](GraphBuilder& b) {
+      const int x = sequence_behind_parameters(b, {5, 16});
+      int y = b.linear(b.layer_norm(x, "norm"), "up", {.out_features = 64}, {});
+      y = b.linear(b.apply(Gelu{true}, {y}, "gelu"), "down", {.out_features = 16}, {});
+      if (residual) y = b.apply(Add{}, {x, y}, "add");
+      b.predict(b.layer_norm(y, "last"));
+      b.loss(MeanSquaredError{});
+    }));
+  }
+  cases.push_back(op_case("linear_residual_twice", [](GraphBuilder& b) {
+    int x = sequence_behind_parameters(b, {5, 24});
+    x = b.apply(Add{}, {b.linear(x, "one", {.out_features = 24}, {}), x}, "add1");
+    x = b.apply(Add{}, {x, b.linear(x, "two", {.out_features = 24, .bias = false}, {})}, "add2");
+    b.predict(b.linear(x, "last", {.out_features = 3}, {}));
+    b.loss(SmoothL1{});
+  }));
+  cases.push_back(op_case("dropout_residual", [](GraphBuilder& b) {
+    const int x = sequence_behind_parameters(b, {5, 9});
+    const int y = b.apply(Dropout{0.3F}, {b.linear(x, "op", {.out_features = 9}, {})}, "drop");
+    b.predict(b.linear(b.apply(Add{}, {x, y}, "add"), "last", {.out_features = 3}, {}));
+    b.loss(MeanSquaredError{});
+  }));
 }
 
 }  // namespace
@@ -64,29 +87,7 @@ std::vector<OpCase> sequence_cases() {
                               b.loss(MeanSquaredError{});
                             }));
   }
-  for (const bool residual : {false, true}) {
-    cases.push_back(op_case(residual ? "feed_forward_residual" : "feed_forward", [=](GraphBuilder& b) {
-      const int x = sequence_behind_parameters(b, {5, 16});
-      int y = b.linear(b.layer_norm(x, "norm"), "up", {.out_features = 64}, {});
-      y = b.linear(b.apply(Gelu{true}, {y}, "gelu"), "down", {.out_features = 16}, {});
-      if (residual) y = b.apply(Add{}, {x, y}, "add");
-      b.predict(b.layer_norm(y, "last"));
-      b.loss(MeanSquaredError{});
-    }));
-  }
-  cases.push_back(op_case("linear_residual_twice", [](GraphBuilder& b) {
-    int x = sequence_behind_parameters(b, {5, 24});
-    x = b.apply(Add{}, {b.linear(x, "one", {.out_features = 24}, {}), x}, "add1");
-    x = b.apply(Add{}, {x, b.linear(x, "two", {.out_features = 24, .bias = false}, {})}, "add2");
-    b.predict(b.linear(x, "last", {.out_features = 3}, {}));
-    b.loss(SmoothL1{});
-  }));
-  cases.push_back(op_case("dropout_residual", [](GraphBuilder& b) {
-    const int x = sequence_behind_parameters(b, {5, 9});
-    const int y = b.apply(Dropout{0.3F}, {b.linear(x, "op", {.out_features = 9}, {})}, "drop");
-    b.predict(b.linear(b.apply(Add{}, {x, y}, "add"), "last", {.out_features = 3}, {}));
-    b.loss(MeanSquaredError{});
-  }));
+  add_residuals(cases);
   cases.push_back(op_case("embedding_and_tied_output", [](GraphBuilder& b) {
     int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
     x = b.position_embedding(x, "positions", {.context = 9}, {});
