@@ -54,7 +54,7 @@ int run(comm::World& world, int argc, char** argv) {
   bench.max_bytes = number(2, 64 << 20);
   bench.iterations = static_cast<int>(number(3, 10));
   bench.schedules = comm::bench_schedules({"shared"});
-  bench.beside = comm::contenders_of(world);
+  bench.beside = comm::contenders_of(world, bench);
   using Algorithm = gloo::AllreduceOptions::Algorithm;
   bench.beside.push_back({"gloo_ring", [=](FlatSpan data) { sum(context, Algorithm::RING, data); }});
   bench.beside.push_back({"gloo_bcube", [=](FlatSpan data) { sum(context, Algorithm::BCUBE, data); }});

@@ -12,7 +12,7 @@ set(CMAKE_CUDA_STANDARD 20)
 find_package(CUDAToolkit 12.0 REQUIRED)
 
 target_compile_options(
-  lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--fmad=true --extended-lambda --expt-relaxed-constexpr
+  lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr
                              -Xcompiler=-Wall,-Wno-unused-parameter -diag-suppress=20012>)
 
 find_package(cuDNN REQUIRED)

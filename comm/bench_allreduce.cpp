@@ -3,24 +3,27 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
 #include "comm/bench_pattern.h"
 #include "comm/collectives.h"
+#include "comm/device_transport.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/stopwatch.h"
 #include "core/vector/vector.h"
 
 namespace lockstep::comm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-/// Sums shorter than this are timed many in a row: one would be lost in the barrier before it.
-constexpr std::int64_t kShortBytes = 64 << 10;
-constexpr int kInARow = 20;
+/// How many sums are timed in a row: short ones would be lost in the barrier before them, and on a GPU in the
+/// time to launch them.
+int in_a_row(const FlatSpan& data) {
+  constexpr std::size_t kShortBytes = 64 << 10, kShortOnGpu = 1 << 20, kLongOnGpu = 64 << 20;
+  if (data.device.kind == DeviceKind::cpu) return data.bytes() < kShortBytes ? 20 : 1;
+  return data.bytes() <= kShortOnGpu ? 32 : data.bytes() <= kLongOnGpu ? 8 : 2;
+}
 
 /// The slowest rank's time of each iteration, and the wrong elements of all ranks.
 struct Samples {
@@ -32,12 +35,17 @@ struct Samples {
 class Bench {
  public:
   Bench(World& world, const AllreduceBench& options, const BenchSchedule& chosen)
-      : Bench(world, options, chosen.name, chosen.schedule, true) {
+      : Bench(world, options, chosen.name, chosen.schedule,
+              {.lent = options.lent_memory && !chosen.own_memory}) {
     sum_ = [this](FlatSpan data) { collectives_->sum(data, *stream_); };
   }
   Bench(World& world, const AllreduceBench& options, const Contender& beside)
-      : Bench(world, options, beside.name, schedules().create("recursive_doubling", Options()), beside.sums) {
-    sum_ = [this, run = beside.run](FlatSpan data) { stream_->host([run, data] { run(data); }); };
+      : Bench(world, options, beside.name, schedules().create("recursive_doubling", Options()),
+              {.sums = beside.sums}) {
+    sum_ = [this, beside](FlatSpan data) {
+      if (beside.enqueue) return beside.enqueue(data, *stream_);
+      stream_->host([run = beside.run, data] { run(data); });
+    };
   }
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
@@ -49,14 +57,17 @@ class Bench {
     samples_ = {};
   }
 
-  /// One turn of this size.
-  void measure(bool warmup) {
-    const int times = static_cast<std::int64_t>(data_.bytes()) < kShortBytes ? kInARow : 1;
-    pattern_.fill(data_);
-    const double alone_s = timed(1);
-    if (sums_) samples_.wrong += pattern_.count_wrong(data_);
-    if (warmup) return;
-    if (times == 1) return samples_.times_s.push_back(alone_s);
+  /// One turn of this size. `checked`: also look whether the sum is right, which takes a GPU's host far
+  /// longer than the sum.
+  void measure(bool warmup, bool checked) {
+    const int times = in_a_row(data_);
+    if (checked || times == 1) {
+      fill();
+      const double alone_s = timed(1);
+      if (sums_) samples_.wrong += wrong();
+      if (!warmup && times == 1) samples_.times_s.push_back(alone_s);
+    }
+    if (warmup || times == 1) return;
     vector::fill(data_, 0, *stream_);  // sums of sums would soon be infinite
     samples_.times_s.push_back(timed(times) / times);
   }
@@ -64,46 +75,59 @@ class Bench {
   [[nodiscard]] AllreduceRow row() { return summary(over_ranks(samples_)); }
 
  private:
+  struct Kind {
+    bool sums = true;
+    bool lent = false;
+  };
   Bench(World& world, const AllreduceBench& options, std::string name,
-        std::shared_ptr<const Schedule> schedule, bool sums)
+        const std::shared_ptr<const Schedule>& schedule, Kind kind)
       : options_(options),
         name_(std::move(name)),
-        sums_(sums),
-        collectives_(make_collectives(world.transport(options.deadline_s), std::move(schedule))),
-        stream_(make_stream(Device{}, {.name = "bench"})),
+        sums_(kind.sums),
+        control_(make_collectives(world.transport(options.deadline_s),
+                                  schedules().create("recursive_doubling", Options()))),
+        collectives_(make_collectives(transport_of(world, options, *schedule), schedule)),
+        stream_(make_stream(options.device, {.name = "bench"})),
+        stopwatch_(make_stopwatch(options.device)),
         pattern_(world.rank(), world.size(), options.dtype) {
     const auto bytes = static_cast<std::size_t>(std::max<std::int64_t>(options.max_bytes, 8));
-    if (options.lent_memory) memory_ = collectives_->shared_memory(bytes);
-    if (memory_.data() == nullptr) memory_ = allocate(Device{}, bytes);
+    if (kind.lent) memory_ = collectives_->shared_memory(bytes);
+    if (memory_.data() == nullptr) memory_ = allocate(options.device, bytes);
+  }
+
+  static std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& options,
+                                                 const Schedule& schedule) {
+    const auto& row = transports().row(options.transport);
+    return connect(row.name, Options::of(row.settings), schedule, world,
+                   {options.device, options.deadline_s});
+  }
+
+  void fill() {
+    if (data_.device.kind == DeviceKind::cpu) return pattern_.fill(data_);
+    const FlatArray host = make_array(Device{}, data_.dtype, data_.count);
+    pattern_.fill(host.span);
+    copy_from_host(host.span.data, data_);
+  }
+  [[nodiscard]] std::int64_t wrong() const {
+    if (data_.device.kind == DeviceKind::cpu) return pattern_.count_wrong(data_);
+    const FlatArray host = make_array(Device{}, data_.dtype, data_.count);
+    copy_to_host(data_, host.span.data);
+    return pattern_.count_wrong(host.span);
   }
 
   double timed(int times) {
-    Clock::time_point start;
-    Clock::time_point end;
     collectives_->barrier(*stream_);
-    stream_->host([&] { start = Clock::now(); });
+    stopwatch_->start(*stream_);
     for (int i = 0; i < times; ++i) sum_(data_);
-    stream_->host([&] { end = Clock::now(); });
+    stopwatch_->stop(*stream_);
     stream_->synchronize();
-    return std::chrono::duration<double>(end - start).count();
+    return stopwatch_->seconds();
   }
 
-  Samples over_ranks(const Samples& own) {
-    std::vector<double> mine = own.times_s;
-    mine.push_back(static_cast<double>(own.wrong));
-    std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_->size()));
-    collectives_->gather(flat(std::span(mine)), flat(std::span(all)), *stream_);
-    stream_->synchronize();
-    Samples whole{std::vector<double>(own.times_s.size())};
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const std::size_t item = i % mine.size();
-      if (item == own.times_s.size()) {
-        whole.wrong += static_cast<std::int64_t>(all[i]);
-      } else {
-        whole.times_s[item] = std::max(whole.times_s[item], all[i]);
-      }
-    }
-    return whole;
+  Samples over_ranks(Samples own) {
+    for (double& time_s : own.times_s) time_s = control_.maximum(time_s);
+    own.wrong = static_cast<std::int64_t>(control_.sum(static_cast<double>(own.wrong)));
+    return own;
   }
 
   AllreduceRow summary(Samples samples) const {
@@ -131,10 +155,12 @@ class Bench {
   const AllreduceBench& options_;
   std::string name_;
   bool sums_;
+  Control control_;
   std::unique_ptr<Collectives> collectives_;
-  std::unique_ptr<Stream> stream_;
-  Pattern pattern_;
   Memory memory_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Stopwatch> stopwatch_;
+  Pattern pattern_;
   FlatSpan data_;
   Samples samples_;
   std::function<void(FlatSpan)> sum_;
@@ -189,15 +215,23 @@ std::vector<BenchSchedule> bench_schedules(const std::vector<std::string>& names
   return chosen;
 }
 
-std::vector<Contender> contenders_of(World& world) {
-  std::vector<Contender> all = world.contenders();
-  all.push_back({"copy",
-                 [other = std::make_shared<Memory>()](FlatSpan data) {
-                   if (other->bytes() < data.bytes()) *other = allocate(Device{}, data.bytes());
-                   std::memcpy(other->data(), data.data, data.bytes());
-                 },
-                 false});
-  return all;
+std::vector<Contender> contenders_of(World& world, const AllreduceBench& options) {
+  if (options.device.kind == DeviceKind::cpu) {
+    std::vector<Contender> all = world.contenders();
+    all.push_back({"copy",
+                   [other = std::make_shared<Memory>()](FlatSpan data) {
+                     if (other->bytes() < data.bytes()) *other = allocate(Device{}, data.bytes());
+                     std::memcpy(other->data(), data.data, data.bytes());
+                   },
+                   false});
+    return all;
+  }
+  if (world.size() == 1) return {};
+  const std::shared_ptr<NeighbourCopies> copies =
+      make_neighbour_copies(world, {options.device, options.deadline_s}, options.max_bytes);
+  return {{"copy to the next", nullptr, false, [copies](FlatSpan data, Stream& stream) {
+             copies->enqueue(static_cast<std::int64_t>(data.bytes()), stream);
+           }}};
 }
 
 std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& options) {
@@ -213,7 +247,8 @@ std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& op
   for (std::int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor) {
     for (auto& bench : benches) bench->resize(bytes);
     for (int i = -options.warmup; i < options.iterations; ++i) {
-      for (auto& bench : benches) bench->measure(i < 0);
+      const bool checked = options.device.kind == DeviceKind::cpu || i == -options.warmup;
+      for (auto& bench : benches) bench->measure(i < 0, checked);
     }
     for (auto& bench : benches) rows.push_back(bench->row());
   }

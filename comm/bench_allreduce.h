@@ -22,6 +22,7 @@ namespace lockstep::comm {
 struct BenchSchedule {
   std::string name;
   std::shared_ptr<const Schedule> schedule;
+  bool own_memory = false;  ///< never in memory that the transport lends
 };
 
 /// Every row of the table with default settings, or the named ones. A name may carry settings:
@@ -36,6 +37,8 @@ struct AllreduceBench {
   int iterations = 10;
   Dtype dtype = Dtype::f32;  ///< f32, f64, bf16 or i32
   double deadline_s = 60;
+  Device device = {};  ///< of this rank's arrays
+  std::string transport = "auto";
   /// Arrays lie in memory that the transport lends, as training's gradients do, where it has some.
   bool lent_memory = true;
   std::vector<BenchSchedule> schedules;
@@ -58,8 +61,9 @@ struct AllreduceRow {
 
 /// What `bench allreduce --beside` measures: the library's own all-reduce as its users call it, where the
 /// world has one, and "copy": every rank copies as many bytes at once. A sum must read each array and write
-/// each result, so no sum in memory is faster than that.
-[[nodiscard]] std::vector<Contender> contenders_of(World& world);
+/// each result, so no sum in memory is faster than that. On GPUs of one node a rank copies to the next one:
+/// with busbw as its algbw, what links carry both ways.
+[[nodiscard]] std::vector<Contender> contenders_of(World& world, const AllreduceBench& options);
 
 /// Collective; blocks. Throws Fault::config for impossible options.
 [[nodiscard]] std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& options);

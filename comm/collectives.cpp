@@ -42,6 +42,7 @@ class PlannedCollectives final : public Collectives {
 
   void sum(FlatSpan data, Stream& stream, int bucket) override {
     const Operation operation = next(schedule_->name(), data, bucket);
+    if (size() == 1) return;
     if (schedule_->library() && transport_->library_sum(data, operation, stream)) return;
     const Plan& plan = plan_for(data.count);
     if (schedule_->shared() && plan.rounds.size() <= 2 &&
@@ -52,7 +53,7 @@ class PlannedCollectives final : public Collectives {
   }
 
   Memory shared_memory(std::size_t bytes) override {
-    return schedule_->shared() ? transport_->shared_memory(bytes) : Memory{};
+    return schedule_->shared() || schedule_->library() ? transport_->shared_memory(bytes) : Memory{};
   }
 
   void gather(FlatSpan mine, FlatSpan all, Stream& stream) override {
@@ -82,6 +83,7 @@ class PlannedCollectives final : public Collectives {
     run(barrier_plan(rank(), size()), token, next("barrier", token, -1), stream);
   }
 
+  [[nodiscard]] bool capturable() const noexcept override { return size() == 1 || transport_->capturable(); }
   [[nodiscard]] Traffic traffic() const noexcept override { return transport_->traffic(); }
   [[nodiscard]] std::unique_ptr<Collectives> duplicate() override {
     return make_collectives(transport_->duplicate(), schedule_);

@@ -23,7 +23,7 @@ class Collectives {
   /// data = sum over ranks, the same bits on every rank, by the chosen schedule. `bucket` names it in reports
   /// (-1: none).
   virtual void sum(FlatSpan data, Stream& stream, int bucket = -1) = 0;
-  /// Collective, blocks; while nothing is enqueued here. Zeroed host memory of `bytes` (the same on every
+  /// Collective, blocks; while nothing is enqueued here. Zeroed memory of `bytes` (the same on every
   /// rank) for arrays that sum() need not copy; no memory when the transport has none to lend.
   [[nodiscard]] virtual Memory shared_memory(std::size_t /*bytes*/) { return {}; }
   /// all = everyone's `mine`, in rank order; all.count == size() * mine.count. Bruck's algorithm: ceil(log2
@@ -36,6 +36,8 @@ class Collectives {
   /// Ends on no rank before it began on every rank.
   virtual void barrier(Stream& stream) = 0;
 
+  /// True when the work may be recorded in a CUDA graph.
+  [[nodiscard]] virtual bool capturable() const noexcept { return false; }
   [[nodiscard]] virtual Traffic traffic() const noexcept = 0;
   /// Collective. The same ranks and schedule over a duplicated transport.
   [[nodiscard]] virtual std::unique_ptr<Collectives> duplicate() = 0;

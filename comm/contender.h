@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/flat_span.h"
+#include "core/stream.h"
 
 namespace lockstep::comm {
 
@@ -12,6 +13,8 @@ struct Contender {
   std::string name;                        ///< "mpi_blocking"
   std::function<void(FlatSpan data)> run;  ///< called by every rank; blocks until `data` holds the sum here
   bool sums = true;                        ///< false: it only moves as many bytes
+  /// On a GPU instead of `run`: enqueues.
+  std::function<void(FlatSpan data, Stream& stream)> enqueue = {};
 };
 
 }  // namespace lockstep::comm

@@ -3,9 +3,11 @@
 #include "comm/exchange.h"
 
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "comm/compress/compression.h"
 #include "core/error.h"
@@ -42,7 +44,7 @@ class BucketExchange final : public GradientExchange {
     expect_all_started();
     gradients_ = gradients;
     next_ = 0;
-    stream_->host([this] { start_report(); });
+    note([this] { start_report(); });
     if (compression_) compression_->begin(numbers, *stream_);
   }
 
@@ -59,7 +61,7 @@ class BucketExchange final : public GradientExchange {
   void finish(Stream& compute) override {
     expect_all_started();
     if (compression_) compute.host([this] { waited_from_ = Clock::now(); });
-    stream_->host([this] { end_report(); });
+    note([this] { end_report(); });
     compute.wait(stream_->record());
     if (compression_) compute.host([this] { report_compression(); });
   }
@@ -103,12 +105,22 @@ class BucketExchange final : public GradientExchange {
   }
 
   void sum(const Bucket& bucket) {
-    stream_->host([this] { bucket_began_ = Clock::now(); });
+    note([this] { bucket_began_ = Clock::now(); });
     if (!compression_ || !compression_->exchange(bucket, gradients_, *stream_))
       collectives_.sum(gradients_.part(bucket.range.first, bucket.range.count), *stream_, bucket.index);
-    stream_->host([this] {
+    note([this] {
       running_.communication_s += std::chrono::duration<double>(Clock::now() - bucket_began_).count();
     });
+  }
+
+  /// Keeps count in stream order. A GPU is not held up by host tasks: there, counts and times are those of
+  /// enqueueing.
+  void note(std::function<void()> work) {
+    if (stream_->device().kind == DeviceKind::cpu) {
+      stream_->host(std::move(work));
+    } else {
+      work();
+    }
   }
 
   // The three below run on the communication stream only.

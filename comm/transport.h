@@ -74,9 +74,9 @@ class Transport {
   }
 
   // Memory that all ranks reach: ranks of one node, ranks as threads.
-  /// Collective, blocks; while none of this transport's work is enqueued. Zeroed host memory of `bytes` (the
-  /// same on every rank) in which shared_sum() of this transport copies nothing. No memory when there is none
-  /// that all ranks reach.
+  /// Collective, blocks; while none of this transport's work is enqueued. Zeroed memory of `bytes` (the same
+  /// on every rank), on the device whose buffers this transport moves, in which shared_sum() copies nothing
+  /// or library_sum() is fastest. No memory when there is none to lend.
   [[nodiscard]] virtual Memory shared_memory(std::size_t /*bytes*/) { return {}; }
   /// Collective, enqueues: sums in place by reading and writing the other ranks' memory, in the balanced tree
   /// over ranks. `plan` has one round (everyone adds all arrays) or two (everyone adds its chunk); its cost
@@ -87,6 +87,8 @@ class Transport {
     return false;
   }
 };
+
+class Watchpost;
 
 /// The ranks of a job, where they run, and their transports. Outlives its transports.
 class World {
@@ -102,6 +104,9 @@ class World {
   [[nodiscard]] virtual std::unique_ptr<Transport> transport(double deadline_s) = 0;
   /// The library's own all-reduce as its users call it, for benchmarks. Collective.
   [[nodiscard]] virtual std::vector<Contender> contenders() { return {}; }
+  /// Collective. For transports that move bytes by other means than this world: where they say what they are
+  /// in, so that the report of an expired wait can name who did not come. Null: this world has none.
+  [[nodiscard]] virtual std::shared_ptr<Watchpost> watchpost() { return nullptr; }
   /// "self", "threads", "mpi (Open MPI 4.1.4, not CUDA-aware)".
   [[nodiscard]] virtual std::string description() const = 0;
 };

@@ -17,18 +17,35 @@ constexpr std::array kBackends = {
 #endif
 };
 
+const Backend* find(DeviceKind kind) noexcept {
+  const auto found = std::ranges::find_if(kBackends, [=](const Backend* each) { return each->kind == kind; });
+  return found == kBackends.end() ? nullptr : *found;
+}
+
 }  // namespace
 
 const Backend& backend_of(Device device) {
-  for (const Backend* backend : kBackends) {
-    if (backend->kind == device.kind) return *backend;
-  }
+  if (const Backend* backend = find(device.kind)) return *backend;
   throw Error(Fault::device, "device '" + name_of(device) + "' was asked for, but this build has no CUDA",
               "set 'device: cpu', or build with the preset 'cuda'");
 }
 
-bool is_built(DeviceKind kind) noexcept {
-  return std::ranges::any_of(kBackends, [=](const Backend* backend) { return backend->kind == kind; });
+bool is_built(DeviceKind kind) noexcept { return find(kind) != nullptr; }
+
+int visible_devices(DeviceKind kind, std::string& why) {
+  const Backend* backend = find(kind);
+  if (backend != nullptr) return backend->visible(why);
+  why = "this build has no CUDA";
+  return 0;
+}
+
+bool can_record(Device device) { return backend_of(device).record != nullptr; }
+
+std::unique_ptr<Recording> record_work(Stream& stream, const std::function<void()>& enqueue) {
+  const Backend& backend = backend_of(stream.device());
+  if (backend.record == nullptr)
+    throw Error(Fault::internal, "streams of " + name_of(stream.device()) + " cannot be recorded");
+  return backend.record(stream, enqueue);
 }
 
 }  // namespace lockstep

@@ -36,16 +36,27 @@ void copy_host(Device /*device*/, const void* from, void* to, std::size_t bytes)
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
+void enqueue_copy(const void* from, void* to, std::size_t bytes, Stream& stream) {
+  if (bytes > 0) stream.host([=] { std::memcpy(to, from, bytes); });
+}
+
 }  // namespace
 
 const Backend host_backend = {
     .kind = DeviceKind::cpu,
     .name = "cpu",
     .make_stream = make_host_stream,
+    .make_stopwatch = make_host_stopwatch,
     .allocate = allocate_host,
+    .allocate_staging = allocate_host,
     .copy_to_host = copy_host,
     .copy_from_host = copy_host,
+    .copy = enqueue_copy,
     .kernels = &vector::cpu_kernels,
+    .visible = [](std::string& /*why*/) { return 1; },
+    .identity = [](Device /*device*/) { return std::string("cpu"); },
+    .versions = [] { return std::string(); },
+    .record = nullptr,
 };
 
 }  // namespace lockstep

@@ -101,6 +101,10 @@ class HostStream final : public Stream {
     if (const Failure failure = end.state()->failure()) throw Error(*failure);
   }
 
+  void fail(const Error& error) override {
+    host([error] { throw Error(error); });
+  }
+
   [[nodiscard]] double waited_s() const override {
     return std::chrono::duration<double>(std::chrono::nanoseconds(waited_ns_.load())).count();
   }

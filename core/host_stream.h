@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "core/stopwatch.h"
 #include "core/stream.h"
 
 namespace lockstep {
@@ -11,5 +12,7 @@ namespace lockstep {
 /// called from any thread, also from work of the stream itself; the order of calls from different threads is
 /// the order of their arrival.
 [[nodiscard]] std::unique_ptr<Stream> make_host_stream(Device device, const StreamOptions& options);
+
+[[nodiscard]] std::unique_ptr<Stopwatch> make_host_stopwatch(Device device);
 
 }  // namespace lockstep

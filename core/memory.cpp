@@ -45,6 +45,10 @@ FlatSpan Memory::view(Dtype dtype, std::int64_t count, std::size_t offset) const
 
 Memory allocate(Device device, std::size_t bytes) { return backend_of(device).allocate(device, bytes); }
 
+Memory allocate_staging(Device device, std::size_t bytes) {
+  return backend_of(device).allocate_staging(device, bytes);
+}
+
 FlatArray make_array(Device device, Dtype dtype, std::int64_t count) {
   if (count < 0) throw Error(Fault::internal, "an array of " + std::to_string(count) + " elements");
   Memory memory = allocate(device, static_cast<std::size_t>(count) * size_of(dtype));
@@ -58,6 +62,13 @@ void copy_to_host(FlatSpan from, void* to) {
 
 void copy_from_host(const void* from, FlatSpan to) {
   backend_of(to.device).copy_from_host(to.device, from, to.data, to.bytes());
+}
+
+void copy(FlatSpan from, FlatSpan to, Stream& stream) {
+  if (from.bytes() != to.bytes())
+    throw Error(Fault::internal, "a copy of " + std::to_string(from.bytes()) + " bytes to " +
+                                     std::to_string(to.bytes()) + " bytes");
+  backend_of(stream.device()).copy(from.data, to.data, from.bytes(), stream);
 }
 
 std::string bytes_text(std::size_t bytes) {

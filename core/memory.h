@@ -7,6 +7,7 @@
 
 #include "core/device.h"
 #include "core/flat_span.h"
+#include "core/stream.h"
 
 namespace lockstep {
 
@@ -36,6 +37,10 @@ class Memory {
 /// A zero-filled block aligned to 256 bytes. Throws Fault::device with the size when there is no room.
 [[nodiscard]] Memory allocate(Device device, std::size_t bytes);
 
+/// Zero-filled host memory (its device() is the host) that copies to and from `device` run best from: on a
+/// GPU page-locked, so that they are asynchronous.
+[[nodiscard]] Memory allocate_staging(Device device, std::size_t bytes);
+
 /// Typed, owned flat array: the usual way to hold memory.
 struct FlatArray {
   Memory memory;
@@ -47,6 +52,10 @@ struct FlatArray {
 /// stream is using the bytes.
 void copy_to_host(FlatSpan from, void* to);
 void copy_from_host(const void* from, FlatSpan to);
+
+/// Enqueues a copy of a whole span between host memory and the stream's device, or within it; sizes are
+/// equal. Host memory should come from allocate_staging(), or the call may wait for the copy.
+void copy(FlatSpan from, FlatSpan to, Stream& stream);
 
 /// "512 bytes", "1.5 GiB": a size for people.
 [[nodiscard]] std::string bytes_text(std::size_t bytes);

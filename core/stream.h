@@ -15,6 +15,8 @@
 
 namespace lockstep {
 
+class Error;
+
 /// A point in a stream. Copies share the point; a default-made event is complete.
 class Event {
  public:
@@ -48,6 +50,9 @@ class Stream {
   virtual void wait(const Event& event) = 0;
   /// Blocks until all work has run; rethrows the first failure (and keeps failing until the stream dies).
   virtual void synchronize() = 0;
+  /// Fails the stream from outside, as a task that throws `error` would; a GPU's stream at once, a host's in
+  /// order.
+  virtual void fail(const Error& error) = 0;
   /// Seconds this stream has spent blocked in wait() since it was made: exposed communication when the
   /// compute stream waits for the communication stream.
   [[nodiscard]] virtual double waited_s() const = 0;

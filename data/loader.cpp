@@ -93,9 +93,12 @@ class PrefetchingLoader final : public Loader {
         slots_(static_cast<std::size_t>(keep_ + std::max(1, options.prefetch))) {
     spec_.steps_per_epoch = sampler_.steps_per_epoch();
     spec_.tail_note = sampler_.tail_note();
+    const auto room = [&](std::size_t bytes) {
+      return options.allocate ? options.allocate(bytes) : allocate({}, bytes);
+    };
     for (Slot& slot : slots_) {
-      slot.input = allocate({}, bytes_of(spec_.input, spec_.input_dtype, options.microbatch));
-      slot.target = allocate({}, bytes_of(spec_.target, spec_.target_dtype, options.microbatch));
+      slot.input = room(bytes_of(spec_.input, spec_.input_dtype, options.microbatch));
+      slot.target = room(bytes_of(spec_.target, spec_.target_dtype, options.microbatch));
     }
     const auto threads = settings.integer("threads");
     for (std::int64_t i = 0; i < threads; ++i) workers_.emplace_back([this] { work(); });

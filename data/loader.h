@@ -6,12 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/memory.h"
 #include "core/options.h"
 #include "core/shape.h"
 #include "data/dataset.h"
@@ -90,6 +92,8 @@ struct LoaderOptions {
                       ///< microbatch padded
   int keep = 2;       ///< microbatches that stay valid
   int prefetch = 4;   ///< microbatches read ahead
+  /// Makes the memory of the fed arrays; empty: plain host memory.
+  std::function<Memory(std::size_t)> allocate = {};
 };
 
 /// The keys of section "data" that say how samples become inputs: choice of tensors, normalisation,

@@ -12,7 +12,7 @@ std::span<const DataTool> importers() {
 }
 
 std::span<const DataTool> generators() {
-  static const std::array kRows{kWeatherGenerator};
+  static const std::array kRows{kWeatherGenerator, kNoiseImagesGenerator, kNoiseTokensGenerator};
   return kRows;
 }
 

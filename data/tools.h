@@ -56,6 +56,8 @@ extern const DataTool kIdxImporter;
 extern const DataTool kImagesImporter;
 extern const DataTool kTextImporter;
 extern const DataTool kTokensImporter;
+extern const DataTool kNoiseImagesGenerator;
+extern const DataTool kNoiseTokensGenerator;
 extern const DataTool kWeatherGenerator;
 
 }  // namespace lockstep::data

@@ -9,9 +9,11 @@
 #include "models/ops/cpu/backend.h"
 #ifdef LOCKSTEP_WITH_CUDA
 #include "models/ops/cuda/backend.h"
+#include "models/ops/cuda/versions.h"
 #endif
 #include "models/ops/kernel.h"
 #include "models/ops/reference/backend.h"
+#include "models/versions.h"
 
 namespace lockstep::models {
 namespace {
@@ -71,6 +73,14 @@ std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOption
   }
   throw Error(Fault::config, fmt::format("no backend is called '{}'", name),
               fmt::format("backends: {}", fmt::join(names, ", ")));
+}
+
+std::vector<std::pair<std::string, std::string>> cuda_libraries() {
+#ifdef LOCKSTEP_WITH_CUDA
+  return cuda_backend_libraries();
+#else
+  return {};
+#endif
 }
 
 std::vector<std::string_view> backend_names() {

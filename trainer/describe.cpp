@@ -6,6 +6,7 @@
 #include "comm/exchange.h"
 #include "trainer/compression.h"
 #include "trainer/parts.h"
+#include "trainer/placement.h"
 #include "trainer/training.h"
 
 namespace lockstep::trainer {
@@ -88,9 +89,10 @@ std::string describe_plan(const Config& config, int ranks) {
   check_reproducible(config);
   check_compression(config);
   const auto dataset = open_dataset(config);
+  const Device device = lone_device(config);
   const BatchPlan plan = plan_of(config, *dataset, 0, ranks);
-  const auto loader = open_training_loader(config, *dataset, plan);
-  const Replica replica(loader->spec(), replica_options(config, plan.microbatch, true));
+  const auto loader = open_training_loader(config, *dataset, plan, device);
+  const Replica replica(loader->spec(), replica_options(config, device, plan.microbatch, true));
   const auto optimizer = make_optimizer(config, replica.store().layout(), replica.device());
   double forward = 0;
   double backward = 0;

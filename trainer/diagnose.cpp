@@ -1,5 +1,6 @@
 #include "trainer/diagnose.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -25,25 +26,26 @@ std::string sample_list(const data::Microbatch& batch) {
 /// The first slot, in the order backward completes them, that holds a non-finite number.
 std::string first_bad_slot(const ParameterStore& store) {
   for (const Slot& slot : store.layout().slots()) {
-    for (float value : store.gradients().part(slot.offset, slot.stored_count).as<float>()) {
-      if (!std::isfinite(value)) return slot.name;
-    }
+    const std::vector<float> gradient = read_slot(slot, store.gradients());
+    if (!std::ranges::all_of(gradient, [](float value) { return std::isfinite(value); })) return slot.name;
   }
   return {};
 }
 
 /// What is wrong with one microbatch, or empty.
 std::string examine(Replica& replica, const data::Microbatch& batch, FlatSpan statistics, Stream& compute) {
+  const FlatArray loss_sum = make_array(replica.device(), Dtype::f32, 1);
   models::Pass pass = replica.pass(models::Mode::train, replica.store().values());
   pass.statistics = statistics;
   pass.first_sample = batch.first_position;
-  float loss = 0;
   replica.executor().feed(batch.input, batch.target, compute);
   replica.executor().forward(pass, compute);
-  replica.executor().add_loss(&loss, compute);
+  replica.executor().add_loss(static_cast<float*>(loss_sum.span.data), compute);
   replica.executor().backward(
       pass, [](int) {}, compute);
   compute.synchronize();
+  float loss = 0;
+  copy_to_host(loss_sum.span, &loss);
   const std::string slot = first_bad_slot(replica.store());
   if (std::isfinite(loss) && slot.empty()) return {};
   return std::string(std::isfinite(loss) ? "the loss is finite" : "the loss is not finite") +

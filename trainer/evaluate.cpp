@@ -57,6 +57,19 @@ class Pass {
   std::vector<float> losses_, prediction_;
 };
 
+/// A fixed order, one pass; arrays where `device` copies them from best.
+std::unique_ptr<data::Loader> open_loader(const data::Dataset& dataset, const Options& settings,
+                                          const EvaluationOptions& options, const data::Shard& shard,
+                                          Device device) {
+  return data::make_loader(
+      dataset, settings,
+      {.seed = options.seed,
+       .microbatch = options.microbatch,
+       .shard = shard,
+       .train = false,
+       .allocate = [device](std::size_t bytes) { return allocate_staging(device, bytes); }});
+}
+
 }  // namespace
 
 Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset,
@@ -68,9 +81,7 @@ Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& data
   if (options.microbatches > 0) microbatches = std::min(microbatches, options.microbatches);
   const data::Shard shard =
       data::shard_of(control.rank(), control.size(), std::max<std::int64_t>(microbatches, control.size()));
-  std::unique_ptr<data::Loader> loader = data::make_loader(
-      dataset, data_settings,
-      {.seed = options.seed, .microbatch = options.microbatch, .shard = shard, .train = false});
+  const auto loader = open_loader(dataset, data_settings, options, shard, replica.device());
   const data::LoaderSpec& spec = loader->spec();
   const std::string name = options.metric == "auto"
                                ? automatic_metric(spec.classes, spec.target, spec.input_dtype == Dtype::i32)

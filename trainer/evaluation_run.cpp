@@ -10,6 +10,7 @@
 #include "core/random.h"
 #include "data/tokenizer.h"
 #include "trainer/parts.h"
+#include "trainer/placement.h"
 #include "trainer/weights.h"
 
 namespace lockstep::trainer {
@@ -52,7 +53,7 @@ std::int32_t draw_token(std::span<const float> scores, const GenerationOptions& 
 class Speaker {
  public:
   Speaker(const Config& config, const std::string& file, const data::LoaderSpec& spec)
-      : replica_(spec, replica_options(config, 1, false)),
+      : replica_(spec, replica_options(config, lone_device(config), 1, false)),
         compute_(compute_stream(config, replica_.device())),
         context_(static_cast<std::size_t>(spec.input.count())),
         vocabulary_(static_cast<std::size_t>(spec.classes)),
@@ -89,7 +90,7 @@ Evaluation evaluate_file(const Config& config, const std::string& file, comm::Wo
   const auto dataset = open_dataset(config, config.section("eval").text("split"));
   const std::int64_t microbatch = evaluation_microbatch(config);
   const data::LoaderSpec spec = data::describe_samples(*dataset, config.section("data"), false);
-  Replica replica(spec, replica_options(config, microbatch, false));
+  Replica replica(spec, replica_options(config, device_of(config, world), microbatch, false));
   load_weights(file, replica.model(), replica.store());
   const auto compute = compute_stream(config, replica.device());
   comm::Control control(comm::make_collectives(

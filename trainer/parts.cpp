@@ -1,11 +1,10 @@
 #include "trainer/parts.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "models/model.h"
 #include "trainer/compression.h"
-#include "trainer/training.h"
+#include "trainer/placement.h"
 
 namespace lockstep::trainer {
 
@@ -17,18 +16,31 @@ std::uint64_t seed_of(const Config& config) {
   return static_cast<std::uint64_t>(config.section("run").integer("seed"));
 }
 
-bool built(std::string_view backend) {
-  const auto names = models::backend_names();
-  return std::find(names.begin(), names.end(), backend) != names.end();
+/// Library threads of a rank's compute stream; a GPU's needs none.
+int threads_of(const Config& config) {
+  return backend_for(config) == "cuda" ? 1 : static_cast<int>(device_settings(config).integer("threads"));
+}
+
+/// The dtype that `train.precision` computes in.
+Dtype compute_dtype(const Config& config) {
+  const std::string precision = config.section("train").text("precision");
+  const bool gpu = backend_for(config) == "cuda";
+  if (!gpu && (precision == "tf32" || precision == "f16")) {
+    throw Error(Fault::config, "train.precision " + precision + " needs a GPU",
+                "set train.precision to f32 or bf16, or device: cuda");
+  }
+  return precision == "tf32" ? Dtype::f32 : dtype_named(precision);
+}
+
+StepOptions::Record recording_of(const Config& config) {
+  if (backend_for(config) != "cuda") return StepOptions::Record::never;
+  const std::string graph = device_settings(config).text("graph");
+  return graph == "on"    ? StepOptions::Record::always
+         : graph == "off" ? StepOptions::Record::never
+                          : StepOptions::Record::where_possible;
 }
 
 }  // namespace
-
-std::string backend_for(const Config& config) {
-  const std::string device = config.part_name("device");
-  if (device != "auto") return device;
-  return built("cuda") ? "cuda" : "cpu";
-}
 
 std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::string& split) {
   const Options settings = config.section("data");
@@ -49,24 +61,32 @@ BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, 
 }
 
 std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset,
-                                                   const BatchPlan& plan) {
-  return data::make_loader(dataset, config.section("data"),
-                           {.seed = seed_of(config),
-                            .microbatch = plan.microbatch,
-                            .shard = plan.shard,
-                            .tail = data::tail_of(config.section("data")),
-                            .train = true});
+                                                   const BatchPlan& plan, Device device) {
+  return data::make_loader(
+      dataset, config.section("data"),
+      {.seed = seed_of(config),
+       .microbatch = plan.microbatch,
+       .shard = plan.shard,
+       .tail = data::tail_of(config.section("data")),
+       .train = true,
+       .allocate = [device](std::size_t bytes) { return allocate_staging(device, bytes); }});
 }
 
-ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training) {
+ReplicaOptions replica_options(const Config& config, Device device, std::int64_t microbatch, bool training) {
   ReplicaOptions options;
   options.model = config.part_name("model");
   options.model_settings = config.part("model");
   options.loss = config.part_name("loss");
   options.loss_settings = config.part("loss");
   options.backend = backend_for(config);
-  options.backend_options.compute = dtype_named(config.section("train").text("precision"));
-  options.backend_options.threads = static_cast<int>(config.part("device").integer("threads"));
+  options.backend_options.device = device;
+  options.backend_options.compute = compute_dtype(config);
+  options.backend_options.tf32 = config.section("train").text("precision") == "tf32";
+  options.backend_options.repeatable = config.section("train").boolean("reproducible");
+  options.backend_options.threads = threads_of(config);
+  if (device.kind == DeviceKind::cuda)
+    options.backend_options.tune =
+        device_settings(config).boolean("tune") && !options.backend_options.repeatable;
   options.microbatch = microbatch;
   options.seed = seed_of(config);
   options.training = training;
@@ -81,8 +101,11 @@ StepOptions step_options(const Config& config, const BatchPlan& plan) {
   options.global_microbatches = plan.shard.per_step;
   options.reproducible = train.boolean("reproducible");
   options.overlap = exchange.boolean("overlap");
-  options.clip_norm = train.real("clip_norm");
+  options.rule.clip_norm = train.real("clip_norm");
   options.ema = train.real("ema");
+  options.rule.scaling.dynamic = train.text("precision") == "f16";
+  options.rule.scaling.first = static_cast<float>(train.real("loss_scale"));
+  options.record = recording_of(config);
   options.exchange.bucket_bytes = static_cast<std::int64_t>(exchange.real("bucket_mib") * kBytesPerMib);
   options.exchange.first_bucket_bytes =
       static_cast<std::int64_t>(exchange.real("first_bucket_mib") * kBytesPerMib);
@@ -104,8 +127,7 @@ EvaluationOptions evaluation_options(const Config& config, std::int64_t microbat
 }
 
 std::unique_ptr<Stream> compute_stream(const Config& config, Device device) {
-  return make_stream(
-      device, {.name = "compute", .threads = static_cast<int>(config.part("device").integer("threads"))});
+  return make_stream(device, {.name = "compute", .threads = threads_of(config)});
 }
 
 void check_reproducible(const Config& config) {
@@ -123,7 +145,7 @@ void check_reproducible(const Config& config) {
                     "': what is lost depends on ranks and buckets",
                 "set compress.name to none and leave compress.rules empty");
   }
-  if (config.part("device").integer("threads") != 1) {
+  if (threads_of(config) != 1) {
     throw Error(Fault::config,
                 "reproducible mode needs one thread per rank: the number of threads changes the bits of sums",
                 "set device." + config.part_name("device") + ".threads to 1");

@@ -20,14 +20,15 @@ namespace lockstep::trainer {
 [[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const Config& config,
                                                           const std::string& split = {});
 
-/// The training loader of a shard.
+/// The training loader of a shard, with its arrays where `device` copies them from best.
 [[nodiscard]] std::unique_ptr<data::Loader> open_training_loader(const Config& config,
                                                                  const data::Dataset& dataset,
-                                                                 const BatchPlan& plan);
+                                                                 const BatchPlan& plan, Device device);
 
 [[nodiscard]] BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks);
 
-[[nodiscard]] ReplicaOptions replica_options(const Config& config, std::int64_t microbatch, bool training);
+[[nodiscard]] ReplicaOptions replica_options(const Config& config, Device device, std::int64_t microbatch,
+                                             bool training);
 
 [[nodiscard]] StepOptions step_options(const Config& config, const BatchPlan& plan);
 

@@ -21,7 +21,7 @@ Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
   executor_ = models::make_executor(graph_, *backend_, {.training = options.training});
   const SlotLayout layout = executor_->parameter_layout();
   Memory gradients;
-  if (options.gradient_memory && device().kind == DeviceKind::cpu) {
+  if (options.gradient_memory) {
     gradients = options.gradient_memory(static_cast<std::size_t>(layout.stored_count()) * sizeof(float));
   }
   store_ =

@@ -26,7 +26,8 @@ struct ReplicaOptions {
   std::int64_t microbatch = 1;
   std::uint64_t seed = 0;
   bool training = true;
-  /// Asked for the memory of the gradient array of a CPU replica; null, or no memory returned: own memory.
+  /// Asked for the memory of the gradient array, on the replica's device; null, or no memory returned: own
+  /// memory.
   std::function<Memory(std::size_t bytes)> gradient_memory;
 };
 
@@ -44,6 +45,8 @@ class Replica {
   [[nodiscard]] const ParameterStore& store() const noexcept { return *store_; }
   [[nodiscard]] Device device() const noexcept { return backend_->device(); }
 
+  /// The working copy of the parameters; no elements when computing in f32.
+  [[nodiscard]] FlatSpan working() const noexcept { return working_.span; }
   /// Enqueues the cast of `values` into the working copy (nothing when computing in f32).
   void refresh_working(FlatSpan values, Stream& stream);
   /// A pass over the given master values with the working copy that belongs to them.

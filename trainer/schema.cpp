@@ -4,6 +4,7 @@
 
 #include "comm/allreduce/schedule.h"
 #include "comm/compress/compressor.h"
+#include "comm/device_transport.h"
 #include "data/loader.h"
 #include "models/model.h"
 #include "trainer/metric/metric.h"
@@ -30,8 +31,11 @@ constexpr Setting kBatch[] = {
 constexpr Setting kTrain[] = {
     {"steps", SettingType::integer, "0", "optimizer updates; 0: as epochs says", "[0,inf)"},
     {"epochs", SettingType::real, "0", "passes over the training data; 0: as steps says", "[0,inf)"},
-    {"precision", SettingType::text, "f32", "of activations and products; master weights are f32",
-     "f32|bf16"},
+    {"precision", SettingType::text, "f32",
+     "of activations and products; master weights are f32; tf32 and f16 on GPUs only", "f32|tf32|bf16|f16"},
+    {"loss_scale", SettingType::real, "65536",
+     "what f16 begins to scale the loss by; it is halved on overflow and doubled after 2000 good steps",
+     "[1,16777216]"},
     {"reproducible", SettingType::boolean, "false",
      "the same bits at 1, 2, 4, 8 ranks and for any bucket size"},
     {"clip_norm", SettingType::real, "0", "bound of the global gradient norm; 0: none", "[0,inf)"},
@@ -73,6 +77,16 @@ constexpr Setting kCompress[] = {
 constexpr Setting kDeviceSettings[] = {
     {"threads", SettingType::integer, "1", "library threads of a rank's compute stream", "[1,inf)"},
 };
+constexpr Setting kCudaSettings[] = {
+    {"index", SettingType::integer, "-1",
+     "GPU among the visible ones; -1: that of the rank's place on its node", "[-1,inf)"},
+    {"share", SettingType::boolean, "false", "let ranks of a node share a GPU: slow, for trying things out"},
+    {"graph", SettingType::text, "auto",
+     "record a step as a CUDA graph: where all of its parts can be, always (or refuse), never",
+     "auto|on|off"},
+    {"tune", SettingType::boolean, "true",
+     "time the libraries' algorithms at the start and keep the fastest; not in reproducible mode"},
+};
 constexpr Setting kData[] = {
     {"files", SettingType::texts, "[]", "HDF5 files or globs of the data set"},
     {"split", SettingType::text, "train", "split that training reads"},
@@ -93,7 +107,7 @@ KindSchema device_kind() {
           "auto",
           {{"auto", "a GPU when this build and machine have one, else the CPU", kDeviceSettings},
            {"cpu", "oneDNN on the CPU", kDeviceSettings},
-           {"cuda", "an NVIDIA GPU", kDeviceSettings},
+           {"cuda", "an NVIDIA GPU", kCudaSettings},
            {"reference", "plain loops on the CPU: slow, the judge of the others", kDeviceSettings}}};
 }
 
@@ -105,10 +119,15 @@ Schema config_schema() {
       {"run", kRun},           {"batch", kBatch},           {"train", kTrain}, {"data", data_settings()},
       {"eval", kEval},         {"checkpoint", kCheckpoint}, {"init", kInit},   {"exchange", kExchange},
       {"compress", kCompress}, {"rate", rate_settings()}};
-  schema.kinds = {models::models().schema(""),        models::losses().schema("softmax_cross_entropy"),
-                  optimizers().schema("sgd"),         rate_shapes().schema("constant"),
-                  metrics().schema("auto"),           comm::schedules().schema(comm::default_schedule()),
-                  comm::compressors().schema("none"), device_kind()};
+  schema.kinds = {models::models().schema(""),
+                  models::losses().schema("softmax_cross_entropy"),
+                  optimizers().schema("sgd"),
+                  rate_shapes().schema("constant"),
+                  metrics().schema("auto"),
+                  comm::schedules().schema(comm::default_schedule()),
+                  comm::transports().schema("auto"),
+                  comm::compressors().schema("none"),
+                  device_kind()};
   return schema;
 }
 

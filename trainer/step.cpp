@@ -1,17 +1,19 @@
 #include "trainer/step.h"
 
-#include <cmath>
 #include <cstddef>
-#include <limits>
+#include <utility>
 #include <variant>
 
+#include "core/event_state.h"
 #include "core/vector/vector.h"
+#include "trainer/backends.h"
 
 namespace lockstep::trainer {
 
 /// What the streams fill in while a step is on its way.
 struct StepEngine::Record {
   StepResult result;
+  Memory scalars;  ///< where the device's StepScalars are copied to
   std::int64_t bytes_before = 0;
   double waited_before = 0;
   bool finished = false;
@@ -24,11 +26,7 @@ struct StepEngine::Flight {
 
 namespace {
 
-/// Numbers that travel behind the statistics of normalisation layers: the loss, and whether some rank was
-/// asked to stop.
-constexpr std::int64_t kTail = 2;
-constexpr std::int64_t kLoss = 0;
-constexpr std::int64_t kStop = 1;
+constexpr std::int64_t kTail = sizeof(StepTail) / sizeof(float);
 
 /// Share of new statistics per element of the state array: the momentum of the batch norm that owns it.
 std::vector<float> momentum_of_state(const models::Graph& graph, const SlotLayout& layout) {
@@ -46,6 +44,12 @@ std::vector<float> momentum_of_state(const models::Graph& graph, const SlotLayou
   return shares;
 }
 
+FlatArray on_device(std::span<const float> numbers, Device device) {
+  FlatArray array = make_array(device, Dtype::f32, static_cast<std::int64_t>(numbers.size()));
+  copy_from_host(numbers.data(), array.span);
+  return array;
+}
+
 }  // namespace
 
 StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives& collectives,
@@ -55,12 +59,16 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
       collectives_(collectives),
       options_(options),
       compute_(compute),
+      kernels_(*device_kernels(replica.device()).step),
       exchange_(comm::make_exchange(replica.store().layout(), collectives, options.exchange)),
       statistics_(make_array(replica.device(), Dtype::f32, replica.store().state().count + kTail)),
       scalars_(make_array(replica.device(), Dtype::u8, sizeof(StepScalars))),
       squares_(make_array(replica.device(), Dtype::f64, 1)),
-      state_momentum_(momentum_of_state(replica.graph(), replica.store().state_layout())) {
-  new (scalars_.span.data) StepScalars;
+      shares_(
+          on_device(momentum_of_state(replica.graph(), replica.store().state_layout()), replica.device())) {
+  StepScalars start;
+  if (options_.rule.scaling.dynamic) start.loss_scale = options_.rule.scaling.first;
+  copy_from_host(&start, scalars_.span);
   if (options_.reproducible) {
     const int microbatches = static_cast<int>(options_.microbatches);
     gradient_tree_ = comm::make_tree_accumulator(replica_.store().gradients(), microbatches);
@@ -71,39 +79,37 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
     vector::cast(replica_.store().values(), average_.span, compute_);
   }
   replica_.refresh_working(replica_.store().values(), compute_);
+  if (can_record(replica.device())) position_ = make_array(replica.device(), Dtype::i64, 1);
+  decide_recording();
 }
 
 StepEngine::~StepEngine() = default;
 
-std::shared_ptr<StepEngine::Record> StepEngine::open_record(std::int64_t step, float rate) {
+StepTail* StepEngine::tail_of(FlatSpan array) noexcept {
+  return reinterpret_cast<StepTail*>(array.at(array.count - kTail));
+}
+
+std::shared_ptr<StepEngine::Record> StepEngine::open_record(const StepOpening& opening) {
   auto record = std::make_shared<Record>();
-  record->result.step = step;
-  record->result.rate = rate;
-  auto* scalars = static_cast<StepScalars*>(scalars_.span.data);
-  const float scale = 1.0f / static_cast<float>(options_.global_microbatches);
-  compute_.host([this, scalars, step, rate, scale, record] {
-    scalars->step = step;
-    scalars->rate = rate;
-    scalars->gradient_scale = scale;
-    scalars->clip_factor = 1;
+  record->result.step = opening.step;
+  record->result.rate = opening.rate;
+  if (staging_.empty()) staging_.push_back(allocate_staging(replica_.device(), sizeof(StepScalars)));
+  record->scalars = std::move(staging_.back());
+  staging_.pop_back();
+  kernels_.open(scalars(), opening, compute_);
+  kernels_.note(compute_, [this, record] {
     record->waited_before = compute_.waited_s();
-    record->bytes_before = collectives_.traffic().bytes;
+    record->bytes_before = sent_bytes();
   });
   return record;
 }
 
 void StepEngine::close_record(const std::shared_ptr<Record>& record) {
-  const auto* scalars = static_cast<const StepScalars*>(scalars_.span.data);
-  const float* asked =
-      static_cast<const float*>(statistics_.span.data) + statistics_.span.count - kTail + kStop;
-  compute_.host([this, scalars, record, asked] {
+  kernels_.read(scalars(), static_cast<StepScalars*>(record->scalars.data()), compute_);
+  kernels_.note(compute_, [this, record] {
     StepResult& result = record->result;
-    result.loss = scalars->loss;
-    result.gradient_norm = scalars->gradient_norm;
-    result.skipped = scalars->skip != 0;
-    result.stop = *asked > 0;
     result.exposed_comm_s = compute_.waited_s() - record->waited_before;
-    result.wire_bytes = collectives_.traffic().bytes - record->bytes_before;
+    result.wire_bytes = sent_bytes() - record->bytes_before;
     result.compressed = exchange_->report().compressed;
     record->finished = true;
   });
@@ -111,23 +117,18 @@ void StepEngine::close_record(const std::shared_ptr<Record>& record) {
 }
 
 void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop) {
-  const auto record = open_record(step, rate);
-  exchange_->begin(
-      replica_.store().gradients(),
-      {.step = step, .rate = rate, .scale = 1.0f / static_cast<float>(options_.global_microbatches)});
-  for (std::int64_t j = 0; j < options_.microbatches; ++j) microbatch(j, loader, stop);
-  exchange_statistics();
-  finish_norm();
-  exchange_->settle(&static_cast<StepScalars*>(scalars_.span.data)->skip, compute_);
-  optimizer_.step(replica_.store().values(), replica_.store().gradients(),
-                  static_cast<StepScalars*>(scalars_.span.data), compute_);
-  update_state();
-  update_average();
-  replica_.refresh_working(replica_.store().values(), compute_);
+  const float mean = 1.0f / static_cast<float>(options_.global_microbatches);
+  const StepOpening opening{.step = step, .rate = rate, .mean = mean, .stop = stop};
+  const auto record = open_record(opening);
+  for (std::int64_t j = 0; j < options_.microbatches; ++j) {
+    feed(loader);
+    microbatch(j, opening);
+  }
   close_record(record);
+  ++enqueued_;
 }
 
-std::int64_t StepEngine::feed(data::Loader& loader) {
+void StepEngine::feed(data::Loader& loader) {
   // Fed arrays stay valid for two further reads: the third must wait for the first to be consumed.
   while (feeds_.size() >= 2) {
     feeds_.front().wait();
@@ -136,31 +137,81 @@ std::int64_t StepEngine::feed(data::Loader& loader) {
   const data::Microbatch& batch = loader.next();
   replica_.executor().feed(batch.input, batch.target, compute_);
   feeds_.push_back(compute_.record());
-  return batch.first_position;
+  first_position_ = batch.first_position;
 }
 
-void StepEngine::microbatch(std::int64_t j, data::Loader& loader, bool stop) {
-  const std::int64_t first_position = feed(loader);
-  models::Executor& executor = replica_.executor();
-  const int index = static_cast<int>(j);
+void StepEngine::decide_recording() {
+  if (options_.record == StepOptions::Record::never) return;
+  if (!can_record(replica_.device())) {
+    why_not_recorded_ = "the device cannot record";
+  } else if (!collectives_.capturable()) {
+    why_not_recorded_ = "messages go through the host";
+  }
+  if (options_.record == StepOptions::Record::always && !why_not_recorded_.empty()) {
+    throw Error(Fault::config, "device.cuda.graph is on, but " + why_not_recorded_,
+                "set device.cuda.graph to auto");
+  }
+  records_ = why_not_recorded_.empty();
+}
+
+std::int64_t StepEngine::recording_key(std::int64_t j) const {
+  if (gradient_tree_) return j;
+  const bool first = j == 0, last = j + 1 == options_.microbatches;
+  return (first ? 1 : 0) + (last ? 2 : 0);
+}
+
+void StepEngine::microbatch(std::int64_t j, const StepOpening& opening) {
+  if (position_.span.count > 0)
+    kernels_.set_position(static_cast<std::int64_t*>(position_.span.data), first_position_, compute_);
+  // The first step lets libraries and scratch memory settle.
+  if (!records_ || enqueued_ == 0) return compute(j, opening);
+  Recorded& recorded = recordings_[recording_key(j)];
+  if (recorded.work != nullptr) {
+    replayed_bytes_ += recorded.bytes;
+  } else {
+    const std::int64_t before = collectives_.traffic().bytes;
+    recorded.work = record_work(compute_, [&] { compute(j, opening); });
+    recorded.bytes = collectives_.traffic().bytes - before;  // counted once, while it was recorded
+  }
+  recorded.work->run(compute_);
+}
+
+std::int64_t StepEngine::sent_bytes() const { return collectives_.traffic().bytes + replayed_bytes_; }
+
+models::Pass StepEngine::pass_of(std::int64_t j, FlatSpan statistics) {
   models::Pass pass = replica_.pass(models::Mode::train, replica_.store().values());
-  const FlatSpan statistics = statistics_tree_ ? statistics_tree_->target(index) : statistics_.span;
-  if (gradient_tree_) pass.gradients = gradient_tree_->target(index);
+  if (gradient_tree_) pass.gradients = gradient_tree_->target(static_cast<int>(j));
   pass.statistics = statistics.part(0, statistics.count - kTail);
   pass.accumulate = !gradient_tree_ && j > 0;
-  pass.first_sample = first_position;
+  pass.first_sample = first_position_;
+  if (position_.span.count > 0) pass.first_sample_at = static_cast<const std::int64_t*>(position_.span.data);
+  if (options_.rule.scaling.dynamic) pass.loss_scale = &scalars()->loss_scale;
+  return pass;
+}
 
-  const FlatSpan tail = statistics.part(statistics.count - kTail, kTail);
-  if (!pass.accumulate) {
-    vector::fill(tail.part(kLoss, 1), 0, compute_);
-    vector::fill(tail.part(kStop, 1), stop && j == 0 ? 1.0f : 0.0f, compute_);
+void StepEngine::compute(std::int64_t j, const StepOpening& opening) {
+  models::Executor& executor = replica_.executor();
+  const int index = static_cast<int>(j);
+  const bool last = j + 1 == options_.microbatches;
+  const FlatSpan statistics = statistics_tree_ ? statistics_tree_->target(index) : statistics_.span;
+  const models::Pass pass = pass_of(j, statistics);
+  if (last) {
+    exchange_->begin(replica_.store().gradients(),
+                     {.step = opening.step, .rate = opening.rate, .scale = opening.mean});
   }
+  StepTail* tail = tail_of(statistics);
+  if (!pass.accumulate) kernels_.begin_tail(tail, scalars(), j == 0, compute_);
   executor.forward(pass, compute_);
-  executor.add_loss(static_cast<float*>(tail.data) + kLoss, compute_);
+  executor.add_loss(&tail->loss, compute_);
   if (statistics_tree_) statistics_tree_->complete(index, statistics.count, compute_);
 
   executor.backward(
       pass, [&](int complete) { gradients_ready(index, complete); }, compute_);
+  if (!last) return;
+  exchange_statistics();
+  finish_norm();
+  exchange_->settle(&scalars()->skip, compute_);
+  update();
 }
 
 void StepEngine::gradients_ready(int microbatch, int complete) {
@@ -178,113 +229,64 @@ void StepEngine::gradients_ready(int microbatch, int complete) {
 void StepEngine::exchange_statistics() {
   Stream& stream = exchange_->stream();
   stream.wait(compute_.record());
-  poison_loss(stream);
+  // A gradient that is not finite is never compressed: the loss tells all ranks instead.
+  const FlatSpan nonfinite = exchange_->nonfinite();
+  if (nonfinite.count > 0)
+    kernels_.poison(tail_of(statistics_.span), static_cast<const std::int64_t*>(nonfinite.data), stream);
   collectives_.sum(statistics_.span, stream);
   exchange_->finish(compute_);
   compute_.wait(stream.record());
 }
 
-/// A gradient that is not finite is never compressed: the loss tells all ranks instead.
-void StepEngine::poison_loss(Stream& stream) {
-  const FlatSpan nonfinite = exchange_->nonfinite();
-  if (nonfinite.count == 0) return;
-  float* loss = static_cast<float*>(statistics_.span.data) + statistics_.span.count - kTail + kLoss;
-  stream.host([loss, nonfinite] {
-    if (*static_cast<const std::int64_t*>(nonfinite.data) != 0)
-      *loss = std::numeric_limits<float>::quiet_NaN();
-  });
-}
-
 void StepEngine::finish_norm() {
   vector::sum_of_squares(replica_.store().gradients(), squares_.span, compute_);
-  auto* scalars = static_cast<StepScalars*>(scalars_.span.data);
-  const auto* squares = static_cast<const double*>(squares_.span.data);
-  const auto* statistics = static_cast<const float*>(statistics_.span.data);
-  const std::int64_t loss = statistics_.span.count - kTail + kLoss;
-  compute_.host([scalars, squares, statistics, loss, bound = options_.clip_norm] {
-    const double norm = std::sqrt(*squares) * static_cast<double>(scalars->gradient_scale);
-    scalars->gradient_norm = static_cast<float>(norm);
-    scalars->loss = statistics[loss] * scalars->gradient_scale;
-    // Sticky: a step enqueued behind a bad one must not move the parameters either.
-    if (!std::isfinite(norm) || !std::isfinite(scalars->loss)) scalars->skip = 1;
-    if (bound > 0 && norm > bound) scalars->clip_factor = static_cast<float>(bound / norm);
-  });
+  kernels_.finish(scalars(), static_cast<const double*>(squares_.span.data), tail_of(statistics_.span),
+                  options_.rule, compute_);
 }
 
-void StepEngine::update_state() {
-  const auto* scalars = static_cast<const StepScalars*>(scalars_.span.data);
-  const FlatSpan state = replica_.store().state();
-  if (state.count == 0) return;
-  const auto* statistics = static_cast<const float*>(statistics_.span.data);
-  compute_.host([this, scalars, state, statistics] {
-    if (scalars->skip != 0) return;
-    auto running = state.as<float>();
-    for (std::size_t i = 0; i < running.size(); ++i) {
-      const float fresh = statistics[i] * scalars->gradient_scale;
-      running[i] = (1.0f - state_momentum_[i]) * running[i] + state_momentum_[i] * fresh;
-    }
-  });
-}
-
-void StepEngine::update_average() {
-  if (options_.ema <= 0) return;
-  const auto* scalars = static_cast<const StepScalars*>(scalars_.span.data);
-  compute_.host([this, scalars, keep = static_cast<float>(options_.ema)] {
-    if (scalars->skip != 0) return;
-    auto average = average_.span.as<float>();
-    auto values = replica_.store().values().as<float>();
-    for (std::size_t i = 0; i < average.size(); ++i)
-      average[i] = keep * average[i] + (1.0f - keep) * values[i];
-  });
+void StepEngine::update() {
+  ParameterStore& store = replica_.store();
+  optimizer_.step(store.values(), store.gradients(), scalars(), compute_, replica_.working());
+  if (store.state().count > 0) {
+    const FlatSpan fresh = statistics_.span.part(0, store.state().count);
+    kernels_.update_state(store.state(), fresh, shares_.span, scalars(), compute_);
+  }
+  if (options_.ema > 0) {
+    kernels_.update_average(average_.span, store.values(), static_cast<float>(options_.ema), scalars(),
+                            compute_);
+  }
 }
 
 StepResult StepEngine::collect() {
   Flight flight = std::move(flights_.front());
   flights_.pop_front();
   flight.done.wait();
-  if (!flight.record->finished) {
+  if (!flight.record->finished || flight.done.state()->failure()) {
     compute_.synchronize();
     throw Error(Fault::internal, "step " + std::to_string(flight.record->result.step) + " did not finish",
                 "");
   }
-  return flight.record->result;
+  StepResult& result = flight.record->result;
+  const auto& scalars = *static_cast<const StepScalars*>(flight.record->scalars.data());
+  result.loss = scalars.loss;
+  result.gradient_norm = scalars.gradient_norm;
+  result.skipped = scalars.skip == kSkipNonfinite;
+  result.overflowed = scalars.skip == kSkipOverflow;
+  result.loss_scale = scalars.loss_scale;
+  result.stop = scalars.stop > 0;
+  staging_.push_back(std::move(flight.record->scalars));
+  return result;
 }
 
 int StepEngine::in_flight() const noexcept { return static_cast<int>(flights_.size()); }
 
 void StepEngine::acknowledge() {
-  auto* scalars = static_cast<StepScalars*>(scalars_.span.data);
-  compute_.host([scalars] { scalars->skip = 0; });
+  kernels_.acknowledge(scalars(), compute_);
   compute_.synchronize();
 }
 
 FlatSpan StepEngine::evaluation_values() const noexcept {
   return options_.ema > 0 ? average_.span : replica_.store().values();
-}
-
-void StepEngine::save(StateWriter& writer) const {
-  StateWriter model = writer.scope("model");
-  replica_.store().save(model);
-  StateWriter optimizer = writer.scope("optimizer");
-  optimizer_.save(optimizer);
-  if (options_.ema > 0) {
-    StateWriter average = writer.scope("average");
-    save_slots(average, replica_.store().layout(), average_.span);
-  }
-}
-
-void StepEngine::load(const StateReader& reader) {
-  compute_.synchronize();  // the constructor's copies must not come after what is loaded
-  replica_.store().load(reader.scope("model"));
-  optimizer_.load(reader.scope("optimizer"));
-  if (options_.ema > 0) load_slots(reader.scope("average"), replica_.store().layout(), average_.span);
-  replica_.refresh_working(replica_.store().values(), compute_);
-  compute_.synchronize();
-}
-
-void StepEngine::save_own(StateWriter& writer) const {
-  StateWriter compression = writer.scope("compression");
-  exchange_->save(compression);
 }
 
 std::span<const comm::Bucket> StepEngine::buckets() const noexcept { return exchange_->buckets(); }

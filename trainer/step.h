@@ -9,16 +9,21 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "comm/collectives.h"
 #include "comm/exchange.h"
-#include "core/step_scalars.h"
+#include "core/memory.h"
+#include "core/recording.h"
 #include "core/stream.h"
 #include "data/loader.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/replica.h"
+#include "trainer/step_kernels.h"
 
 namespace lockstep::trainer {
 
@@ -27,8 +32,11 @@ struct StepOptions {
   std::int64_t global_microbatches = 1;  ///< of all ranks
   bool reproducible = false;
   bool overlap = true;
-  double clip_norm = 0;  ///< 0: none
-  double ema = 0;        ///< 0: none
+  StepRule rule;
+  double ema = 0;  ///< 0: none
+  /// Whether steps are recorded once and run again as a CUDA graph.
+  enum class Record : std::uint8_t { never, where_possible, always };
+  Record record = Record::never;
   comm::ExchangeOptions exchange;
 };
 
@@ -39,11 +47,16 @@ struct StepResult {
   float loss = 0;           ///< mean over all microbatches of all ranks
   float gradient_norm = 0;  ///< of the mean gradient, before clipping
   bool skipped = false;
+  bool overflowed = false;  ///< nothing was updated because the loss scale was too large; it was halved
+  float loss_scale = 1;     ///< of the next step
   bool stop = false;  ///< some rank was asked to stop before this step: all ranks see it in the same step
   std::int64_t wire_bytes = 0;                 ///< sent by this rank
   double exposed_comm_s = 0;                   ///< the compute stream's wait for communication
   std::vector<comm::BucketReport> compressed;  ///< buckets with something compressed
 };
+
+/// A sentence on a step that overflowed.
+[[nodiscard]] std::string overflow_text(const StepResult& result);
 
 class StepEngine {
  public:
@@ -70,37 +83,64 @@ class StepEngine {
   void save_own(StateWriter& writer) const;
   [[nodiscard]] comm::GradientExchange& exchange() noexcept { return *exchange_; }
   [[nodiscard]] std::span<const comm::Bucket> buckets() const noexcept;
+  /// Why steps are not recorded although options asked for it where possible; else empty.
+  [[nodiscard]] const std::string& why_not_recorded() const noexcept { return why_not_recorded_; }
 
  private:
   struct Record;
   struct Flight;
   /// Enqueues the step's own numbers: rate, scale, and where counters stood before it.
-  std::shared_ptr<Record> open_record(std::int64_t step, float rate);
+  std::shared_ptr<Record> open_record(const StepOpening& opening);
   /// Enqueues reading back what the step did.
   void close_record(const std::shared_ptr<Record>& record);
-  void microbatch(std::int64_t j, data::Loader& loader, bool stop);
-  /// Feeds the loader's next microbatch and returns the position of its first sample.
-  std::int64_t feed(data::Loader& loader);
+  /// Feeds the loader's next microbatch.
+  void feed(data::Loader& loader);
+  /// Enqueues microbatch j, or runs its recording.
+  void microbatch(std::int64_t j, const StepOpening& opening);
+  [[nodiscard]] models::Pass pass_of(std::int64_t j, FlatSpan statistics);
+  /// Enqueues forward and backward of microbatch j, and behind the last one the rest of the step.
+  void compute(std::int64_t j, const StepOpening& opening);
+  void decide_recording();
+  /// By this rank since the engine was made.
+  [[nodiscard]] std::int64_t sent_bytes() const;
+  /// Microbatches with equal keys enqueue the same work.
+  [[nodiscard]] std::int64_t recording_key(std::int64_t j) const;
   /// Called during backward when the gradients of slots [0, complete) are final.
   void gradients_ready(int microbatch, int complete);
   void exchange_statistics();
-  void poison_loss(Stream& stream);
   void finish_norm();
-  void update_state();
-  void update_average();
+  void update();
+  [[nodiscard]] StepScalars* scalars() const noexcept {
+    return static_cast<StepScalars*>(scalars_.span.data);
+  }
+  /// The numbers behind the statistics in `array`.
+  [[nodiscard]] static StepTail* tail_of(FlatSpan array) noexcept;
 
   Replica& replica_;
   Optimizer& optimizer_;
   comm::Collectives& collectives_;
   StepOptions options_;
   Stream& compute_;
+  const StepKernels& kernels_;
   std::unique_ptr<comm::GradientExchange> exchange_;
   std::unique_ptr<comm::TreeAccumulator> gradient_tree_, statistics_tree_;
-  FlatArray statistics_;  ///< statistics of normalisation layers, then kTail numbers: loss, stop request
-  FlatArray scalars_;     ///< one StepScalars as bytes
-  FlatArray squares_;     ///< one double
-  FlatArray average_;     ///< averaged weights
-  std::vector<float> state_momentum_;  ///< per element of state: share of the new statistics
+  FlatArray statistics_;         ///< statistics of normalisation layers, then a StepTail
+  FlatArray scalars_;            ///< one StepScalars as bytes
+  FlatArray squares_;            ///< one double
+  FlatArray average_;            ///< averaged weights
+  FlatArray shares_;             ///< per element of state: share of the new statistics
+  std::vector<Memory> staging_;  ///< host copies of the scalars that no step on its way uses
+  FlatArray position_;           ///< on devices that can record: one i64, the microbatch's first sample
+  std::int64_t first_position_ = 0;
+  bool records_ = false;
+  std::string why_not_recorded_;
+  std::int64_t enqueued_ = 0;  ///< steps
+  struct Recorded {
+    std::unique_ptr<Recording> work;
+    std::int64_t bytes = 0;  ///< that a run sends
+  };
+  std::map<std::int64_t, Recorded> recordings_;
+  std::int64_t replayed_bytes_ = 0;  ///< sent by recordings, which no transport counts
   std::deque<Event> feeds_;
   std::deque<Flight> flights_;
 };

@@ -6,11 +6,13 @@
 #include <optional>
 #include <vector>
 
+#include "comm/device_transport.h"
 #include "core/hash.h"
 #include "trainer/checkpoint.h"
 #include "trainer/compression.h"
 #include "trainer/diagnose.h"
 #include "trainer/parts.h"
+#include "trainer/placement.h"
 #include "trainer/progress.h"
 #include "trainer/rate_schedule.h"
 #include "trainer/residuals.h"
@@ -30,10 +32,18 @@ double seconds_since(Clock::time_point start) {
 /// How many steps may be on their way: one runs while the host prepares the next.
 constexpr int kInFlight = 2;
 
-std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world) {
-  return comm::make_collectives(
-      world.transport(config.section("run").real("deadline_s")),
-      comm::schedules().create(config.part_name("allreduce"), config.part("allreduce")));
+/// Sums of buffers on `device`.
+std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world, Device device) {
+  auto schedule = comm::schedules().create(config.part_name("allreduce"), config.part("allreduce"));
+  auto transport = comm::connect(config.part_name("transport"), config.part("transport"), *schedule, world,
+                                 {device, config.section("run").real("deadline_s")});
+  return comm::make_collectives(std::move(transport), std::move(schedule));
+}
+
+/// Sums and messages of host memory.
+std::unique_ptr<comm::Collectives> host_collectives(const Config& config, comm::World& world) {
+  return comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
+                                comm::schedules().create("recursive_doubling", {}));
 }
 
 class Training {
@@ -45,9 +55,10 @@ class Training {
         options_(options),
         train_set_(open_dataset(config)),
         plan_(plan_of(config, *train_set_, world.rank(), world.size())),
-        loader_(open_training_loader(config, *train_set_, plan_)),
-        collectives_(connect(config, world)),
-        control_(collectives_->duplicate()),
+        device_(device_of(config, world)),
+        loader_(open_training_loader(config, *train_set_, plan_, device_)),
+        collectives_(connect(config, world, device_)),
+        control_(device_ == Device{} ? collectives_->duplicate() : host_collectives(config, world)),
         batch_norm_sum_(collectives_->duplicate()),
         replica_(loader_->spec(), options_with_sum()),
         compute_(compute_stream(config, replica_.device())),
@@ -62,7 +73,7 @@ class Training {
 
  private:
   ReplicaOptions options_with_sum() {
-    ReplicaOptions options = replica_options(config_, plan_.microbatch, true);
+    ReplicaOptions options = replica_options(config_, device_, plan_.microbatch, true);
     options.backend_options.ranks = world_.size();
     options.backend_options.sum = [this](FlatSpan data, Stream& stream) {
       batch_norm_sum_->sum(data, stream);
@@ -88,6 +99,7 @@ class Training {
   TrainingOptions options_;
   std::unique_ptr<data::Dataset> train_set_, eval_set_;
   BatchPlan plan_;
+  Device device_;
   std::unique_ptr<data::Loader> loader_;
   std::unique_ptr<comm::Collectives> collectives_;
   comm::Control control_;
@@ -169,6 +181,8 @@ Outcome Training::run() {
   facts.buckets = static_cast<std::int64_t>(engine_->buckets().size());
   facts.compressor = choice_.compressor;
   log_.start(facts);
+  if (!engine_->why_not_recorded().empty())
+    log_.note("steps are enqueued one by one, not as a CUDA graph: " + engine_->why_not_recorded());
   last_finish_ = Clock::now();
   while (at_.done < plan_.steps && !stop_) {
     const std::int64_t boundary = next_boundary();
@@ -212,6 +226,7 @@ void Training::finish_step() {
     handle_nonfinite(result);
     return;
   }
+  if (result.overflowed) log_.note(overflow_text(result));
   at_.done = result.step + 1;
   last_loss_ = result.loss;
   const double waited = loader_->waited_s();

@@ -38,8 +38,4 @@ struct Outcome {
 /// memory; buckets; cost of the exchange.
 [[nodiscard]] std::string describe_plan(const Config& config, int ranks);
 
-/// "cpu" or "reference": what `device: auto` stands for in this build, and what other names mean. Throws
-/// Fault::device with the cure.
-[[nodiscard]] std::string backend_for(const Config& config);
-
 }  // namespace lockstep::trainer

@@ -40,6 +40,7 @@ const Registry<Schedule>& schedules() {
        make_one_shot},
       {"two_shot", "chunks to their owners, sums back: the ring's bytes in two rounds", kNoSettings,
        make_two_shot},
+      {"peer", "GPUs of one node: loads and stores over NVLink", peer_settings(), make_peer},
   };
   static const Registry<Schedule> table("allreduce", rows);
   return table;

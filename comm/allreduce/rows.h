@@ -22,11 +22,14 @@ namespace lockstep::comm {
 [[nodiscard]] std::unique_ptr<Schedule> make_two_shot(const Options& options);
 [[nodiscard]] std::unique_ptr<Schedule> make_shared_memory(const Options& options);
 [[nodiscard]] std::span<const Setting> shared_memory_settings() noexcept;
+[[nodiscard]] std::unique_ptr<Schedule> make_peer(const Options& options);
+[[nodiscard]] std::span<const Setting> peer_settings() noexcept;
 [[nodiscard]] std::span<const Setting> ring_settings() noexcept;
 [[nodiscard]] std::span<const Setting> double_tree_settings() noexcept;
 [[nodiscard]] std::span<const Setting> torus2d_settings() noexcept;
 
 // Schedules that others are made of.
+[[nodiscard]] std::unique_ptr<Schedule> make_shared_plans(std::int64_t one_shot);
 [[nodiscard]] Plan ring_plan(int rank, int ranks, std::int64_t count, std::int64_t segment);
 [[nodiscard]] Cost ring_cost(int rank, int ranks, std::int64_t count, std::int64_t segment);
 [[nodiscard]] Plan halving_doubling_plan(int rank, int ranks, std::int64_t count);

@@ -78,6 +78,8 @@ struct Plan {
   [[nodiscard]] Cost cost() const;
 };
 
+struct PeerSums;
+
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -95,6 +97,8 @@ class Schedule {
   /// True when the ranks' own memory may be summed in place (Transport::shared_sum) instead of running the
   /// plan.
   [[nodiscard]] virtual bool shared() const noexcept { return false; }
+  /// Not null: on GPUs of one node shared_sum() goes through memory that they map from each other, like this.
+  [[nodiscard]] virtual const PeerSums* peer() const noexcept { return nullptr; }
   /// True when every element is summed in the same balanced bracket over ranks whatever its place in the
   /// array, so that bits do not depend on buckets.
   [[nodiscard]] virtual bool layout_invariant() const noexcept = 0;

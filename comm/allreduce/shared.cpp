@@ -42,7 +42,11 @@ class Shared final : public Schedule {
 }  // namespace
 
 std::unique_ptr<Schedule> make_shared_memory(const Options& options) {
-  return std::make_unique<Shared>(options.integer("one_shot"));
+  return make_shared_plans(options.integer("one_shot"));
+}
+
+std::unique_ptr<Schedule> make_shared_plans(std::int64_t one_shot) {
+  return std::make_unique<Shared>(one_shot);
 }
 
 std::span<const Setting> shared_memory_settings() noexcept { return kSettings; }

@@ -233,9 +233,7 @@ std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiJob> job, MPI_C
   MPI_Comm_set_errhandler(own, MPI_ERRORS_RETURN);
   int rank = 0;
   MPI_Comm_rank(own, &rank);
-  int id = ++job->transports;  // all ranks use rank 0's number
-  check_mpi(MPI_Ibcast(&id, 1, MPI_INT, 0, own, &request), "MPI_Ibcast");
-  require(request);
+  const int id = number_transport(*job, own, deadline);
   return std::make_unique<MpiTransport>(std::move(job), own, id, rank, deadline_s, piece_bytes);
 }
 

@@ -110,4 +110,10 @@ struct MpiJob {
 [[nodiscard]] std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiJob> job, MPI_Comm comm,
                                                             double deadline_s, std::int64_t piece_bytes);
 
+/// Collective. A number for a transport, the same on every rank.
+[[nodiscard]] int number_transport(MpiJob& job, MPI_Comm comm, const Deadline& deadline);
+/// Collective. A place on the watch for what is not an MPI transport.
+[[nodiscard]] std::shared_ptr<Watchpost> make_mpi_watchpost(std::shared_ptr<MpiJob> job, MPI_Comm comm,
+                                                            double deadline_s);
+
 }  // namespace lockstep::comm

@@ -69,6 +69,9 @@ class MpiWorld final : public World {
     return make_mpi_transport(job_, MPI_COMM_WORLD, deadline_s, options_.piece_bytes);
   }
   [[nodiscard]] std::vector<Contender> contenders() override { return mpi_contenders(*job_); }
+  [[nodiscard]] std::shared_ptr<Watchpost> watchpost() override {
+    return make_mpi_watchpost(job_, MPI_COMM_WORLD, options_.farewell_s);
+  }
   [[nodiscard]] std::string description() const override {
     return fmt::format("mpi ({}, {}CUDA-aware)", mpi_library(), cuda_aware() ? "" : "not ");
   }

@@ -41,6 +41,17 @@ class DeadlineExpired : public Error {
   explicit DeadlineExpired(const Expired& expired);
 };
 
+/// A place on the job's board for one transport.
+class Watchpost {
+ public:
+  virtual ~Watchpost() = default;
+  /// Where this rank is. Any thread.
+  virtual void publish(const Position& position) = 0;
+  /// Asks the other ranks where they are and makes the report of a wait of `waited_s` that expired in
+  /// `operation`. Blocks for some seconds. Any thread. Afterwards the job can only end.
+  [[nodiscard]] virtual DeadlineExpired report(const Operation& operation, double waited_s) = 0;
+};
+
 /// Thrown when a wait was cut short because a peer failed: never the root cause.
 class PeerFailed : public Error {
  public:

@@ -1,10 +1,13 @@
 // CUDA as a backend: streams, device memory, blocking copies and the vector kernels of core/vector/cuda.
 #include "core/backends.h"
 
+#include <cstring>
 #include <string>
 
 #include "core/cuda/cuda.h"
+#include "core/cuda/recording.h"
 #include "core/cuda/stream.h"
+#include "core/cuda/visible.h"
 #include "core/error.h"
 #include "core/vector/cuda/cuda_kernels.h"
 
@@ -52,21 +55,38 @@ void copy_in(Device device, const void* from, void* to, std::size_t bytes) {
   cuda::check(cudaDeviceSynchronize(), "cudaMemcpy to the GPU");
 }
 
+void enqueue_copy(const void* from, void* to, std::size_t bytes, Stream& stream) {
+  if (bytes > 0)
+    cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda::native(stream)), "cudaMemcpyAsync");
+}
+
 }  // namespace
 
 const Backend cuda_backend = {
     .kind = DeviceKind::cuda,
     .name = "cuda",
     .make_stream = cuda::make_cuda_stream,
+    .make_stopwatch = cuda::make_cuda_stopwatch,
     .allocate = allocate_on_gpu,
+    .allocate_staging =
+        [](Device device, std::size_t bytes) {
+          cuda::use(device);
+          return cuda::allocate_pinned(bytes);
+        },
     .copy_to_host = copy_out,
     .copy_from_host = copy_in,
+    .copy = enqueue_copy,
     .kernels = &vector::cuda_kernels,
+    .visible = cuda::visible_devices,
+    .identity = cuda::identity_of,
+    .versions = cuda::versions,
+    .record = cuda::record,
 };
 
 Memory cuda::allocate_pinned(std::size_t bytes) {
   void* data = nullptr;
   check(cudaHostAlloc(&data, bytes + 1, cudaHostAllocPortable), "cudaHostAlloc");
+  std::memset(data, 0, bytes);
   return Memory(data, bytes, Device{}, [](void* block) { static_cast<void>(cudaFreeHost(block)); });
 }
 

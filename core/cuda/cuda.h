@@ -28,7 +28,8 @@ inline constexpr std::size_t kScratchBytes = 64 << 10;
 /// Multiprocessors of the device, asked once.
 [[nodiscard]] int multiprocessors(Device device);
 
-/// Page-locked host memory (its Memory::device() is the host): copies to and from a GPU run asynchronously.
+/// Zeroed page-locked host memory (its Memory::device() is the host): copies to and from a GPU run
+/// asynchronously.
 [[nodiscard]] Memory allocate_pinned(std::size_t bytes);
 
 }  // namespace lockstep::cuda

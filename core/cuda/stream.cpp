@@ -1,5 +1,6 @@
 #include "core/cuda/stream.h"
 
+#include <algorithm>
 #include <deque>
 #include <mutex>
 #include <utility>
@@ -13,21 +14,42 @@ namespace lockstep::cuda {
 
 namespace {
 
-/// The first failure of a stream, shared with its events and with the streams that wait for them.
+/// The first failure of a stream or of a stream it has waited for; shared with its events. A neighbour's own
+/// failure counts, not what the neighbour heard of: streams wait for each other, so there are circles.
 class FailureCell {
  public:
   void set(std::shared_ptr<const Error> error) {
     const std::lock_guard lock(mutex_);
     if (!error_) error_ = std::move(error);
   }
-  [[nodiscard]] std::shared_ptr<const Error> get() const {
+  void hear(const std::shared_ptr<FailureCell>& other) {
     const std::lock_guard lock(mutex_);
-    return error_;
+    if (other.get() != this && std::find(heard_.begin(), heard_.end(), other) == heard_.end())
+      heard_.push_back(other);
+  }
+  [[nodiscard]] std::shared_ptr<const Error> get() const {
+    std::vector<std::shared_ptr<FailureCell>> others;
+    {
+      const std::lock_guard lock(mutex_);
+      if (error_) return error_;
+      others = heard_;
+    }
+    for (const auto& other : others) {
+      const std::lock_guard lock(other->mutex_);
+      if (other->error_) return other->error_;
+    }
+    return nullptr;
+  }
+  /// Breaks circles when the stream goes.
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    heard_.clear();
   }
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<const Error> error_;
+  std::vector<std::shared_ptr<FailureCell>> heard_;
 };
 
 class CudaEvent {
@@ -42,12 +64,20 @@ class CudaEvent {
   cudaEvent_t event_ = nullptr;
 };
 
+/// Asks without leaving "not ready" behind as the thread's last error.
+cudaError_t query(const CudaEvent& event) {
+  const cudaError_t status = cudaEventQuery(event.get());
+  if (status == cudaErrorNotReady) static_cast<void>(cudaGetLastError());
+  return status;
+}
+
 struct CudaEventState final : Event::State {
   CudaEventState(Device where, std::shared_ptr<FailureCell> cell)
       : device(where), event(cudaEventDisableTiming | cudaEventBlockingSync), failures(std::move(cell)) {}
 
-  [[nodiscard]] bool complete() const override { return cudaEventQuery(event.get()) != cudaErrorNotReady; }
+  [[nodiscard]] bool complete() const override { return captured || query(event) != cudaErrorNotReady; }
   void wait() const override {
+    if (captured) return;
     use(device);
     const cudaError_t status = cudaEventSynchronize(event.get());
     if (status == cudaSuccess) return;
@@ -60,6 +90,7 @@ struct CudaEventState final : Event::State {
   Device device;
   CudaEvent event;
   std::shared_ptr<FailureCell> failures;
+  bool captured = false;  ///< recorded into a graph: an edge of it, no point in time
 };
 
 /// Begin and end of a wait on the device.
@@ -77,6 +108,7 @@ class CudaStream final : public Stream {
   ~CudaStream() override {
     static_cast<void>(cudaStreamSynchronize(stream_));
     static_cast<void>(cudaStreamDestroy(stream_));
+    failures_->forget();
   }
 
   [[nodiscard]] Device device() const noexcept override { return device_; }
@@ -85,6 +117,8 @@ class CudaStream final : public Stream {
 
   void host(std::function<void()> work) override {
     use(device_);
+    // A graph would run the task again and again, long after it is gone.
+    if (capturing()) throw Error(Fault::internal, "a host task cannot be recorded");
     auto task = std::make_unique<Task>(Task{std::move(work), failures_});
     check(cudaLaunchHostFunc(stream_, run_task, task.get()), "cudaLaunchHostFunc");
     static_cast<void>(task.release());  // run_task owns it now
@@ -93,6 +127,7 @@ class CudaStream final : public Stream {
   [[nodiscard]] Event record() override {
     use(device_);
     auto state = std::make_shared<CudaEventState>(device_, failures_);
+    state->captured = capturing();
     check(cudaEventRecord(state->event.get(), stream_), "cudaEventRecord");
     return Event(std::move(state));
   }
@@ -110,17 +145,17 @@ class CudaStream final : public Stream {
 
   void synchronize() override {
     use(device_);
+    if (capturing()) throw Error(Fault::internal, "a stream that is being recorded cannot be waited for");
     const cudaError_t status = cudaStreamSynchronize(stream_);
-    for (const auto& other : awaited_) {
-      if (auto error = other->get()) failures_->set(std::move(error));
-    }
     if (const auto error = failures_->get()) throw Error(*error);
     check(status, "cudaStreamSynchronize");
   }
 
+  void fail(const Error& error) override { failures_->set(std::make_shared<Error>(error)); }
+
   [[nodiscard]] double waited_s() const override {
     const std::lock_guard lock(waits_mutex_);
-    while (!waits_.empty() && cudaEventQuery(waits_.front().end->get()) == cudaSuccess) {
+    while (!waits_.empty() && query(*waits_.front().end) == cudaSuccess) {
       float milliseconds = 0;
       if (cudaEventElapsedTime(&milliseconds, waits_.front().begin->get(), waits_.front().end->get()) ==
           cudaSuccess)
@@ -148,14 +183,16 @@ class CudaStream final : public Stream {
     }
   }
 
+  [[nodiscard]] bool capturing() const {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream_, &status), "cudaStreamIsCapturing");
+    return status != cudaStreamCaptureStatusNone;
+  }
+
   void wait_on_device(const CudaEventState& other) {
     use(device_);
-    if (other.failures != failures_ && (awaited_.empty() || awaited_.back() != other.failures))
-      awaited_.push_back(other.failures);
-    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
-    check(cudaStreamIsCapturing(stream_, &capturing), "cudaStreamIsCapturing");
-    const bool timed =
-        capturing == cudaStreamCaptureStatusNone && cudaEventQuery(other.event.get()) != cudaSuccess;
+    failures_->hear(other.failures);
+    const bool timed = !other.captured && !capturing() && query(other.event) != cudaSuccess;
     WaitSpan span;
     if (timed) {
       span = {std::make_shared<CudaEvent>(cudaEventDefault), std::make_shared<CudaEvent>(cudaEventDefault)};
@@ -172,7 +209,6 @@ class CudaStream final : public Stream {
   cudaStream_t stream_ = nullptr;
   Memory scratch_;
   std::shared_ptr<FailureCell> failures_;
-  std::vector<std::shared_ptr<FailureCell>> awaited_;
   mutable std::mutex waits_mutex_;
   mutable std::deque<WaitSpan> waits_;
   mutable double waited_s_ = 0;

@@ -5,10 +5,12 @@
 
 #include <memory>
 
+#include "core/stopwatch.h"
 #include "core/stream.h"
 
 namespace lockstep::cuda {
 
 [[nodiscard]] std::unique_ptr<Stream> make_cuda_stream(Device device, const StreamOptions& options);
+[[nodiscard]] std::unique_ptr<Stopwatch> make_cuda_stopwatch(Device device);
 
 }  // namespace lockstep::cuda

@@ -1,45 +1,17 @@
 // A rank that dies, stops, leaves or fails ends the whole MPI job within seconds, and somebody says which
 // rank it was.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <chrono>
-#include <cstdio>
 #include <string>
+
+#include "tests/comm/endings.h"
 
 namespace {
 
-struct Ending {
-  int exit_code = -1;
-  double seconds = 0;
-  std::string output;
-  [[nodiscard]] bool says(const std::string& text) const { return output.find(text) != std::string::npos; }
-  [[nodiscard]] int count(const std::string& text) const {
-    int found = 0;
-    for (auto at = output.find(text); at != std::string::npos; at = output.find(text, at + 1)) ++found;
-    return found;
-  }
-};
+using lockstep::testing::Ending;
 
-/// Runs the ranks under mpirun; `timeout` is the guard of this test itself (124: the job hung).
 Ending run(int ranks, const std::string& how, const std::string& deadline_s) {
-  const std::string command =
-      std::string(
-          "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 timeout "
-          "-k 5 60 " LOCKSTEP_MPIEXEC " --oversubscribe --bind-to none -n ") +
-      std::to_string(ranks) + " " LOCKSTEP_ENDING_RANKS " " + how + " " + deadline_s + " 2>&1";
-  const auto begin = std::chrono::steady_clock::now();
-  Ending ending;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return ending;
-  std::array<char, 4096> part{};
-  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
-    ending.output.append(part.data(), got);
-  const int status = pclose(pipe);
-  ending.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  ending.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  return ending;
+  return lockstep::testing::run_ranks(LOCKSTEP_ENDING_RANKS, ranks, how + " " + deadline_s);
 }
 
 constexpr double kSeconds =

@@ -1,4 +1,4 @@
-// An optimizer with its arrays on the host, stepped one update at a time on reproducible gradients.
+// An optimizer with its arrays on a device, stepped one update at a time on reproducible gradients.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,11 +19,13 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 class OptimizerRig {
  public:
-  OptimizerRig(std::vector<SlotSpec> slots, const std::string& name, const Pairs& settings = {})
-      : store_(SlotLayout(std::move(slots)), SlotLayout(), Device{}),
-        stream_(make_stream(Device{}, {.name = "optimizer"})),
+  OptimizerRig(std::vector<SlotSpec> slots, const std::string& name, const Pairs& settings = {},
+               Device device = {})
+      : store_(SlotLayout(std::move(slots)), SlotLayout(), device),
+        scalars_(make_array(device, Dtype::u8, sizeof(StepScalars))),
+        stream_(make_stream(device, {.name = "optimizer"})),
         optimizer_(optimizers().create(name, Options::of(optimizers().row(name).settings, settings),
-                                       store_.layout(), Device{})) {
+                                       store_.layout(), device)) {
     for (const Slot& slot : store_.layout().slots()) set_value(slot.name, normals(slot, "values", 0));
   }
 
@@ -37,14 +39,16 @@ class OptimizerRig {
   }
 
   /// One update with the gradients of number `draw`.
-  void step(const StepScalars& scalars, int draw) {
+  void step(const StepScalars& scalars, int draw, FlatSpan working = {}) {
     for (const Slot& slot : store_.layout().slots())
       write_slot(slot, store_.gradients(), normals(slot, "gradients", static_cast<std::uint64_t>(draw)));
-    step_as_is(scalars);
+    step_as_is(scalars, working);
   }
   /// One update with whatever the gradients are.
-  void step_as_is(const StepScalars& scalars) {
-    optimizer_->step(store_.values(), store_.gradients(), &scalars, *stream_);
+  void step_as_is(const StepScalars& scalars, FlatSpan working = {}) {
+    copy_from_host(&scalars, scalars_.span);
+    optimizer_->step(store_.values(), store_.gradients(), static_cast<const StepScalars*>(scalars_.span.data),
+                     *stream_, working);
     stream_->synchronize();
   }
 
@@ -57,6 +61,7 @@ class OptimizerRig {
   }
 
   ParameterStore store_;
+  FlatArray scalars_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Optimizer> optimizer_;
 };

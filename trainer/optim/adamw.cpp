@@ -1,7 +1,5 @@
 // Adam with decoupled weight decay: Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019;
 // without decay it is Adam (Kingma & Ba, 2015).
-#include <cmath>
-
 #include "trainer/optim/flat_optimizer.h"
 #include "trainer/optim/rows.h"
 
@@ -20,31 +18,23 @@ constexpr Setting kSettings[] = {
 class AdamW final : public FlatOptimizer {
  public:
   AdamW(const Options& options, const SlotLayout& layout, Device device)
-      : FlatOptimizer(layout, device, {"first", "second"}),
-        beta1_(options.real("beta1")),
-        beta2_(options.real("beta2")),
-        epsilon_(static_cast<float>(options.real("epsilon"))),
-        decay_(static_cast<float>(options.real("weight_decay"))),
-        decoupled_(options.boolean("decoupled")) {}
-
- private:
-  void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
-    const float decay = slot.decays ? decay_ : 0.0f;
-    const auto t = static_cast<double>(scalars.step + 1);
-    adam_update(arrays, {.rate = scalars.rate,
-                         .scale = scalars.gradient_scale * scalars.clip_factor,
-                         .beta1 = static_cast<float>(beta1_),
-                         .beta2 = static_cast<float>(beta2_),
-                         .correction1 = static_cast<float>(1.0 / (1.0 - std::pow(beta1_, t))),
-                         .correction2 = static_cast<float>(1.0 / (1.0 - std::pow(beta2_, t))),
-                         .epsilon = epsilon_,
-                         .decoupled_decay = decoupled_ ? decay : 0.0f,
-                         .coupled_decay = decoupled_ ? 0.0f : decay});
+      : FlatOptimizer(layout, device, {"first", "second"}) {
+    const auto decay = static_cast<float>(options.real("weight_decay"));
+    const bool decoupled = options.boolean("decoupled");
+    rule_ = {.beta1 = options.real("beta1"),
+             .beta2 = options.real("beta2"),
+             .epsilon = static_cast<float>(options.real("epsilon")),
+             .decoupled_decay = decoupled ? decay : 0.0f,
+             .coupled_decay = decoupled ? 0.0f : decay};
   }
 
-  double beta1_, beta2_;
-  float epsilon_, decay_;
-  bool decoupled_;
+ private:
+  void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
+              Stream& stream) override {
+    updater.adam(arrays, rule_, scalars, stream);
+  }
+
+  AdamRule rule_;
 };
 
 std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {

@@ -1,14 +1,15 @@
-// What every optimizer here shares: momenta as flat arrays, the walk over the slots in stream order, save and
-// load. An optimizer is then its update of one slot.
+// What every optimizer here shares: momenta as flat arrays and the updater of its device, save and load. An
+// optimizer is then its settings and the rule that they make.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/memory.h"
-#include "trainer/optim/kernels.h"
 #include "trainer/optim/optimizer.h"
+#include "trainer/optim/updater.h"
 
 namespace lockstep::trainer {
 
@@ -17,17 +18,20 @@ class FlatOptimizer : public Optimizer {
   /// `memories` names the arrays it remembers, at most two: {"momentum"} or {"first", "second"}.
   FlatOptimizer(const SlotLayout& layout, Device device, std::vector<std::string> memories);
 
-  void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream) final;
+  void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
+            FlatSpan working) final;
   [[nodiscard]] int state_bytes_per_parameter() const noexcept final;
   void save(StateWriter& writer) const final;
   void load(const StateReader& reader) final;
 
  protected:
-  /// Runs on the stream's worker, once per slot, when the step is not skipped.
-  virtual void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) = 0;
+  /// Hands the rule to the updater.
+  virtual void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
+                      Stream& stream) = 0;
 
  private:
   const SlotLayout& layout_;
+  std::unique_ptr<Updater> updater_;
   std::vector<std::string> names_;
   std::vector<FlatArray> memories_;
 };

@@ -1,9 +1,6 @@
 // Layer-wise adaptive moments: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76
 // Minutes", ICLR 2020. r = m' / (sqrt(v') + eps) + decay w;  w -= rate (|w| / |r|) r, with ratio 1 for biases
 // and norms and when a norm is 0.
-#include <cmath>
-#include <vector>
-
 #include "trainer/optim/flat_optimizer.h"
 #include "trainer/optim/rows.h"
 
@@ -22,38 +19,18 @@ class Lamb final : public FlatOptimizer {
  public:
   Lamb(const Options& options, const SlotLayout& layout, Device device)
       : FlatOptimizer(layout, device, {"first", "second"}),
-        beta1_(options.real("beta1")),
-        beta2_(options.real("beta2")),
-        epsilon_(static_cast<float>(options.real("epsilon"))),
-        decay_(static_cast<float>(options.real("weight_decay"))) {}
+        rule_{.beta1 = options.real("beta1"),
+              .beta2 = options.real("beta2"),
+              .epsilon = static_cast<float>(options.real("epsilon")),
+              .decoupled_decay = static_cast<float>(options.real("weight_decay"))} {}
 
  private:
-  void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
-    direction_.resize(arrays.values.size());
-    adam_direction(arrays, numbers(slot, scalars), direction_);
-    const double weights = norm(arrays.values);
-    const double length = norm(direction_);
-    const bool trusted = slot.decays && weights > 0 && length > 0;
-    const float rate = scalars.rate * static_cast<float>(trusted ? weights / length : 1.0);
-    for (std::size_t i = 0; i < direction_.size(); ++i) arrays.values[i] -= rate * direction_[i];
+  void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
+              Stream& stream) override {
+    updater.lamb(arrays, rule_, scalars, stream);
   }
 
-  [[nodiscard]] AdamNumbers numbers(const Slot& slot, const StepScalars& scalars) const {
-    const auto t = static_cast<double>(scalars.step + 1);
-    return {.rate = scalars.rate,
-            .scale = scalars.gradient_scale * scalars.clip_factor,
-            .beta1 = static_cast<float>(beta1_),
-            .beta2 = static_cast<float>(beta2_),
-            .correction1 = static_cast<float>(1.0 / (1.0 - std::pow(beta1_, t))),
-            .correction2 = static_cast<float>(1.0 / (1.0 - std::pow(beta2_, t))),
-            .epsilon = epsilon_,
-            .decoupled_decay = slot.decays ? decay_ : 0.0f,
-            .coupled_decay = 0.0f};
-  }
-
-  double beta1_, beta2_;
-  float epsilon_, decay_;
-  std::vector<float> direction_;
+  AdamRule rule_;
 };
 
 std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {

@@ -20,32 +20,18 @@ class Lars final : public FlatOptimizer {
  public:
   Lars(const Options& options, const SlotLayout& layout, Device device)
       : FlatOptimizer(layout, device, {"momentum"}),
-        momentum_(static_cast<float>(options.real("momentum"))),
-        decay_(static_cast<float>(options.real("weight_decay"))),
-        trust_(options.real("trust")),
-        epsilon_(options.real("epsilon")) {}
+        rule_{.momentum = static_cast<float>(options.real("momentum")),
+              .decay = static_cast<float>(options.real("weight_decay")),
+              .trust = options.real("trust"),
+              .epsilon = options.real("epsilon")} {}
 
  private:
-  void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
-    const float scale = scalars.gradient_scale * scalars.clip_factor;
-    const float rate = scalars.rate * static_cast<float>(slot.decays ? ratio(arrays, scale) : 1.0);
-    const float decay = slot.decays ? decay_ : 0.0f;
-    for (std::size_t i = 0; i < arrays.values.size(); ++i) {
-      const float d = arrays.gradients[i] * scale + decay * arrays.values[i];
-      arrays.first[i] = momentum_ * arrays.first[i] + rate * d;
-      arrays.values[i] -= arrays.first[i];
-    }
+  void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
+              Stream& stream) override {
+    updater.lars(arrays, rule_, scalars, stream);
   }
 
-  [[nodiscard]] double ratio(const SlotArrays& arrays, float scale) const {
-    const double weights = norm(arrays.values);
-    const double gradients = norm(arrays.gradients) * scale;
-    if (weights == 0 || gradients == 0) return 1.0;
-    return trust_ * weights / (gradients + static_cast<double>(decay_) * weights + epsilon_);
-  }
-
-  float momentum_, decay_;
-  double trust_, epsilon_;
+  LarsRule rule_;
 };
 
 std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {

@@ -23,28 +23,19 @@ class OneBitAdam final : public FlatOptimizer {
  public:
   OneBitAdam(const Options& options, const SlotLayout& layout, Device device)
       : FlatOptimizer(layout, device, {"first", "second"}),
-        beta1_(static_cast<float>(options.real("beta1"))),
-        beta2_(static_cast<float>(options.real("beta2"))),
-        epsilon_(static_cast<float>(options.real("epsilon"))),
-        decay_(static_cast<float>(options.real("weight_decay"))),
-        freeze_steps_(options.integer("freeze_steps")) {}
+        rule_{.beta1 = options.real("beta1"),
+              .beta2 = options.real("beta2"),
+              .epsilon = static_cast<float>(options.real("epsilon")),
+              .decoupled_decay = static_cast<float>(options.real("weight_decay")),
+              .freeze_steps = options.integer("freeze_steps")} {}
 
  private:
-  void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
-    const bool frozen = scalars.step >= freeze_steps_;
-    adam_update(arrays, {.rate = scalars.rate,
-                         .scale = scalars.gradient_scale * scalars.clip_factor,
-                         .beta1 = frozen ? 0.0f : beta1_,  // the gradient is the moment
-                         .beta2 = frozen ? 1.0f : beta2_,
-                         .correction1 = 1,
-                         .correction2 = 1,
-                         .epsilon = epsilon_,
-                         .decoupled_decay = slot.decays ? decay_ : 0.0f,
-                         .coupled_decay = 0});
+  void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
+              Stream& stream) override {
+    updater.adam(arrays, rule_, scalars, stream);
   }
 
-  float beta1_, beta2_, epsilon_, decay_;
-  std::int64_t freeze_steps_;
+  AdamRule rule_;
 };
 
 std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {

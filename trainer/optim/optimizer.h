@@ -18,8 +18,10 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
   /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout; gradients are left
-  /// alone). Does nothing when scalars->skip is set. `scalars` is device memory.
-  virtual void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream) = 0;
+  /// alone). Does nothing when scalars->skip is set. `scalars` is device memory. `working`, when it has
+  /// elements, is the values' copy in the compute dtype and becomes theirs again.
+  virtual void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
+                    FlatSpan working = {}) = 0;
   /// Bytes of memory per parameter besides values and gradients.
   [[nodiscard]] virtual int state_bytes_per_parameter() const noexcept = 0;
   /// Blocking; no stream may be using the optimizer.

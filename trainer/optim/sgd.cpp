@@ -21,30 +21,23 @@ constexpr Setting kSettings[] = {
 class Sgd final : public FlatOptimizer {
  public:
   Sgd(const Options& options, const SlotLayout& layout, Device device)
-      : FlatOptimizer(layout, device, {"momentum"}),
-        momentum_(static_cast<float>(options.real("momentum"))),
-        nesterov_(options.boolean("nesterov")),
-        decay_(static_cast<float>(options.real("weight_decay"))),
-        decoupled_(options.boolean("decoupled")),
-        decay_only_(options.text("momentum_on") == "decay") {}
-
- private:
-  void update(const Slot& slot, const SlotArrays& arrays, const StepScalars& scalars) override {
-    const float decay = slot.decays ? decay_ : 0.0f;
-    sgd_update(arrays, {.rate = scalars.rate,
-                        .scale = scalars.gradient_scale * scalars.clip_factor,
-                        .momentum = momentum_,
-                        .coupled_decay = decoupled_ ? 0.0f : decay,
-                        .decoupled_decay = decoupled_ ? decay : 0.0f,
-                        .nesterov = nesterov_,
-                        .decay_only = decay_only_});
+      : FlatOptimizer(layout, device, {"momentum"}) {
+    const auto decay = static_cast<float>(options.real("weight_decay"));
+    const bool decoupled = options.boolean("decoupled");
+    rule_ = {.momentum = static_cast<float>(options.real("momentum")),
+             .coupled_decay = decoupled ? 0.0f : decay,
+             .decoupled_decay = decoupled ? decay : 0.0f,
+             .nesterov = options.boolean("nesterov"),
+             .decay_only = options.text("momentum_on") == "decay"};
   }
 
-  float momentum_;
-  bool nesterov_;
-  float decay_;
-  bool decoupled_;
-  bool decay_only_;
+ private:
+  void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
+              Stream& stream) override {
+    updater.sgd(arrays, rule_, scalars, stream);
+  }
+
+  SgdRule rule_;
 };
 
 std::unique_ptr<Optimizer> make(const Options& options, const SlotLayout& layout, Device device) {

@@ -12,6 +12,7 @@
 #include "models/model.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/parts.h"
+#include "trainer/placement.h"
 #include "trainer/programs/bench_compress.h"
 #include "trainer/programs/command.h"
 #include "trainer/programs/config_file.h"
@@ -37,20 +38,39 @@ cxxopts::Options allreduce_usage() {
   cxxopts::Options options(
       "lockstep bench allreduce",
       "Times and verifies all-reduce schedules in the columns of nccl-tests; run it under mpirun.\n");
-  options.add_options()                                                                            //
-      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))                //
-      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))               //
-      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))         //
-      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))          //
-      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))                  //
-      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))     //
-      ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())  //
+  options.add_options()                                                                                     //
+      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))                         //
+      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))                        //
+      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))                  //
+      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))                   //
+      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))                           //
+      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))              //
+      ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())           //
+      ("device", "cpu or cuda: where the arrays are", cxxopts::value<std::string>()->default_value("cpu"))  //
+      ("transport", "auto, mpi or nccl", cxxopts::value<std::string>()->default_value("auto"))              //
       ("beside",
-       "also time the MPI library's own calls, and copying as many bytes, in turn with the schedules")  //
-      ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")           //
-      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))    //
+       "also time the MPI library's own calls (on GPUs: NCCL's on ordinary memory), and copying as many "
+       "bytes, "
+       "in turn with the schedules")                                                                  //
+      ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")         //
+      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
   return options;
+}
+
+/// Ranks of a node take its GPUs in turn.
+Device device_called(const std::string& name, const comm::World& world) {
+  if (name == "cpu") return {};
+  if (name == "cuda") return {DeviceKind::cuda, world.local_rank()};
+  throw unknown_name("device", name, {"cpu", "cuda"});
+}
+
+/// On GPUs the library's call on ordinary memory is measured beside the one on memory that it lends.
+void measure_beside(comm::World& world, comm::AllreduceBench& bench) {
+  bench.beside = comm::contenders_of(world, bench);
+  if (bench.device.kind == DeviceKind::cpu || !bench.lent_memory) return;
+  auto plain = comm::bench_schedules({"library"}).front();
+  bench.schedules.push_back({"library, own memory", plain.schedule, true});
 }
 
 int bench_allreduce(Context& context) {
@@ -69,7 +89,9 @@ int bench_allreduce(Context& context) {
                                                         : std::vector<std::string>{});
   comm::World& world = context.world();
   bench.lent_memory = given.count("own-memory") == 0;
-  if (given.count("beside") > 0) bench.beside = comm::contenders_of(world);
+  bench.device = device_called(given["device"].as<std::string>(), world);
+  bench.transport = given["transport"].as<std::string>();
+  if (given.count("beside") > 0) measure_beside(world, bench);
   const std::vector<comm::AllreduceRow> rows = comm::bench_allreduce(world, bench);
   if (world.rank() != 0) return 0;
   std::printf("%s", comm::bench_table(world, rows).c_str());
@@ -99,8 +121,7 @@ cxxopts::Options step_usage() {
 models::StepUpdate update_of(const Config& config) {
   struct Parts {
     std::unique_ptr<trainer::Optimizer> optimizer;
-    FlatArray squares;
-    StepScalars scalars{.rate = 1e-6f};
+    FlatArray squares, scalars;
   };
   return [&config, parts = std::make_shared<Parts>()](ParameterStore& store, Stream& stream) {
     if (!parts->optimizer) {
@@ -108,9 +129,13 @@ models::StepUpdate update_of(const Config& config) {
       parts->optimizer = trainer::optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
                                                       store.layout(), device);
       parts->squares = make_array(device, Dtype::f64, 1);
+      parts->scalars = make_array(device, Dtype::u8, sizeof(StepScalars));
+      const StepScalars scalars{.rate = 1e-6f};
+      copy_from_host(&scalars, parts->scalars.span);
     }
     vector::sum_of_squares(store.gradients(), parts->squares.span, stream);
-    parts->optimizer->step(store.values(), store.gradients(), &parts->scalars, stream);
+    parts->optimizer->step(store.values(), store.gradients(),
+                           static_cast<const StepScalars*>(parts->scalars.span.data), stream);
   };
 }
 
@@ -120,7 +145,8 @@ int bench_step(Context& context) {
   const Config config = load_config(*words);
   const auto dataset = trainer::open_dataset(config);
   const std::int64_t microbatch = trainer::plan_of(config, *dataset, 0, 1).microbatch;
-  const trainer::ReplicaOptions options = trainer::replica_options(config, microbatch, true);
+  const trainer::ReplicaOptions options =
+      trainer::replica_options(config, trainer::lone_device(config), microbatch, true);
   const auto model = models::models().create(options.model, options.model_settings);
   const models::OpSpec loss = models::losses().create(options.loss, options.loss_settings)->spec();
   const data::LoaderSpec samples = data::describe_samples(*dataset, config.section("data"), true);

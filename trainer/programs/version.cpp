@@ -6,6 +6,7 @@
 #include "core/backends.h"
 #include "data/info.h"
 #include "models/ops/cpu/backend.h"
+#include "models/versions.h"
 
 namespace lockstep::programs {
 
@@ -29,9 +30,15 @@ std::string version_text() {
       "  HDF5      {}\n"
       "  oneDNN    {}\n"
       "  CUDA      {}\n"
+      "{}"
       "  compiler  {}\n";
+  std::string libraries;
+  for (const auto& [name, version] : models::cuda_libraries())
+    libraries += fmt::format("  {:<9} {}\n", name, version);
   return fmt::format(kText, LOCKSTEP_VERSION, comm::mpi_library(), data::hdf5_version(),
-                     models::onednn_version(), is_built(DeviceKind::cuda) ? "yes" : "no", compiler());
+                     models::onednn_version(),
+                     is_built(DeviceKind::cuda) ? backend_of({DeviceKind::cuda, 0}).versions() : "no",
+                     libraries, compiler());
 }
 
 }  // namespace lockstep::programs

@@ -11,6 +11,7 @@
 #include "models/ops/cuda/convert.h"
 #include "models/ops/cuda/kernels.h"
 #include "models/ops/cuda/stopwatch.h"
+#include "models/ops/cuda/uploads.h"
 #include "models/ops/cuda/vocabulary.h"
 
 namespace lockstep::models {
@@ -98,7 +99,7 @@ void check_last_axis(const KernelRequest& request) {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const BackendOptions& options) : options_(options) {}
+  explicit CudaBackend(const BackendOptions& options) : options_(options), uploads_(options.device) {}
 
   [[nodiscard]] std::string_view name() const noexcept override { return "cuda"; }
   [[nodiscard]] Device device() const noexcept override { return options_.device; }
@@ -118,13 +119,13 @@ class CudaBackend final : public Backend {
   void upload(const void* host, const TensorLayout& layout, void* stored, Stream& stream) override {
     const cudaStream_t on = native(stream);
     const std::size_t bytes = static_cast<std::size_t>(layout.shape.count()) * 4;  // i32 and f32 alike
+    const void* dense = uploads_.copy(stored, host, bytes, on);
     if (layout.dtype == Dtype::i32 || (layout.dtype == Dtype::f32 && !layout.storage)) {
-      check(cudaMemcpyAsync(stored, host, bytes, cudaMemcpyHostToDevice, on), "cudaMemcpyAsync");
-      return;
+      check(cudaMemcpyAsync(stored, dense, bytes, cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
+    } else {
+      store_dense(static_cast<const float*>(dense), layout, stored, options_.device, on);
     }
-    float* dense = staging(bytes, stream);
-    check(cudaMemcpyAsync(dense, host, bytes, cudaMemcpyHostToDevice, on), "cudaMemcpyAsync");
-    store_dense(dense, layout, stored, options_.device, on);
+    uploads_.release(stored, on);
   }
 
   void download(const void* stored, const TensorLayout& layout, void* host, Stream& stream) override {
@@ -170,6 +171,7 @@ class CudaBackend final : public Backend {
 
   BackendOptions options_;
   Memory staging_;
+  Uploads uploads_;
 };
 
 }  // namespace

@@ -23,6 +23,20 @@ __global__ void store_kernel(const float* dense, T* stored, std::int64_t count, 
     stored[channels > 0 ? channels_last(i, channels, pixels) : i] = from_float<T>(dense[i]);
 }
 
+/// Few channels: a thread gathers a pixel from the planes, and neighbours write neighbouring pixels.
+template <class T>
+__global__ void store_pixels_kernel(const float* dense, T* stored, std::int64_t all_pixels,
+                                    std::uint32_t channels, std::uint32_t pixels) {
+  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all_pixels;
+       i += step) {
+    const std::int64_t image = i / pixels, pixel = i - image * pixels;
+    const float* plane = dense + image * channels * pixels + pixel;
+    for (std::uint32_t c = 0; c < channels; ++c)
+      stored[i * channels + c] = from_float<T>(plane[static_cast<std::int64_t>(c) * pixels]);
+  }
+}
+
 template <class T>
 __global__ void load_kernel(const T* stored, float* dense, std::int64_t count, std::int64_t channels,
                             std::int64_t pixels) {
@@ -60,7 +74,15 @@ void store_dense(const float* dense, const TensorLayout& layout, void* stored, D
   const std::int64_t count = layout.shape.count();
   if (count == 0) return;
   const Order order = order_of(layout);
+  constexpr std::int64_t kFewChannels = 16;  // a pixel still lies in one or two sectors of memory
   with_device_float(layout.dtype, [&]<class T>(T*) {
+    if (order.channels > 0 && order.channels <= kFewChannels) {
+      const std::int64_t all_pixels = count / order.channels;
+      store_pixels_kernel<<<blocks_for(all_pixels, device), kBlockThreads, 0, stream>>>(
+          dense, static_cast<T*>(stored), all_pixels, static_cast<std::uint32_t>(order.channels),
+          static_cast<std::uint32_t>(order.pixels));
+      return;
+    }
     store_kernel<<<blocks_for(count, device), kBlockThreads, 0, stream>>>(
         dense, static_cast<T*>(stored), count, order.channels, order.pixels);
   });

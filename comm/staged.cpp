@@ -1,0 +1,94 @@
+#include "comm/staged.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/memory.h"
+
+namespace lockstep::comm {
+
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+
+std::size_t padded(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+class StagedTransport final : public Transport {
+ public:
+  StagedTransport(std::unique_ptr<Transport> host, Device device)
+      : host_(std::move(host)),
+        device_(device),
+        worker_(make_stream(Device{}, {.name = "staging", .threads = 1})) {}
+
+  [[nodiscard]] int rank() const noexcept override { return host_->rank(); }
+  [[nodiscard]] int size() const noexcept override { return host_->size(); }
+  [[nodiscard]] Topology topology() const override { return host_->topology(); }
+  [[nodiscard]] Traffic traffic() const noexcept override { return host_->traffic(); }
+  [[nodiscard]] std::unique_ptr<Transport> duplicate() override {
+    return make_staged_transport(host_->duplicate(), device_);
+  }
+
+  void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
+                Stream& stream) override {
+    reserve(sends, receives);
+    std::size_t used = 0;
+    std::vector<Send> outgoing;
+    std::vector<Recv> incoming;
+    for (const Send& send : sends) {
+      outgoing.push_back({send.to, place(send.data, used)});
+      copy(send.data, outgoing.back().data, stream);
+    }
+    for (const Recv& receive : receives) incoming.push_back({receive.from, place(receive.data, used)});
+    worker_->wait(stream.record());
+    host_->transfer(outgoing, incoming, operation, *worker_);
+    stream.wait(worker_->record());
+    for (std::size_t i = 0; i < receives.size(); ++i) copy(incoming[i].data, receives[i].data, stream);
+    last_use_ = stream.record();
+  }
+
+  bool library_sum(FlatSpan data, const Operation& operation, Stream& stream) override {
+    const Recv all{0, data};
+    reserve({}, {&all, 1});
+    std::size_t used = 0;
+    const FlatSpan staged = place(data, used);
+    copy(data, staged, stream);
+    worker_->wait(stream.record());
+    if (!host_->library_sum(staged, operation, *worker_)) return false;
+    stream.wait(worker_->record());
+    copy(staged, data, stream);
+    last_use_ = stream.record();
+    return true;
+  }
+
+ private:
+  void reserve(std::span<const Send> sends, std::span<const Recv> receives) {
+    std::size_t bytes = 0;
+    for (const Send& send : sends) bytes += padded(send.data.bytes());
+    for (const Recv& receive : receives) bytes += padded(receive.data.bytes());
+    if (bytes <= staging_.bytes()) return;
+    last_use_.wait();
+    staging_ = allocate_staging(device_, bytes);
+  }
+
+  FlatSpan place(const FlatSpan& data, std::size_t& used) const {
+    const FlatSpan staged = staging_.view(data.dtype, data.count, used);
+    used += padded(data.bytes());
+    return staged;
+  }
+
+  std::unique_ptr<Transport> host_;
+  Device device_;
+  std::unique_ptr<Stream> worker_;
+  Memory staging_;
+  Event last_use_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_staged_transport(std::unique_ptr<Transport> host, Device device) {
+  return std::make_unique<StagedTransport>(std::move(host), device);
+}
+
+}  // namespace lockstep::comm
