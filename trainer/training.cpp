@@ -144,6 +144,7 @@ std::optional<Checkpoint> Training::find_checkpoint() {
 /// What was chosen by measurement stays chosen in a resumed run.
 void Training::make_engine(const StateReader& saved) {
   StepOptions options = step_options(config_, plan_);
+  options.exchange.device = device_;
   choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
   if (!choice_.why.empty()) log_.note(choice_.why);
   options.exchange.compression.name = choice_.compressor;
