@@ -1,5 +1,6 @@
 #include "trainer/run_facts.h"
 
+#include "trainer/placement.h"
 #include "trainer/training.h"
 
 namespace lockstep::trainer {
