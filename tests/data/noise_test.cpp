@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "data/bytes_file.h"
 #include "data/tools.h"
 #include "tests/data/data_files.h"
 
