@@ -21,11 +21,13 @@ struct StepScalars {
   float gradient_norm = 0;   ///< norm of the scaled gradients, before clipping
   float loss = 0;            ///< mean over all microbatches of all ranks
   std::int32_t skip = kSkipNone;
-  float mean = 1;               ///< 1 / microbatches of the step over all ranks
-  float loss_scale = 1;         ///< what backward multiplies the loss by: a power of two
-  std::int32_t good_steps = 0;  ///< finite ones since the loss scale changed
-  float asked_to_stop = 0;      ///< this rank was asked to stop before this step
-  float stop = 0;               ///< some rank was
+  float mean = 1;                  ///< 1 / microbatches of the step over all ranks
+  float loss_scale = 1;            ///< what backward multiplies the loss by: a power of two
+  std::int32_t good_steps = 0;     ///< finite ones since the loss scale changed
+  float asked_to_stop = 0;         ///< this rank was asked to stop before this step
+  float stop = 0;                  ///< some rank was
+  std::int64_t wait_began_ns = 0;  ///< when the compute stream came to wait for communication
+  float waited_s = 0;              ///< how long it waited in this step
 };
 
 }  // namespace lockstep

@@ -15,7 +15,6 @@ struct StepEngine::Record {
   StepResult result;
   Memory scalars;  ///< where the device's StepScalars are copied to
   std::int64_t bytes_before = 0;
-  double waited_before = 0;
   bool finished = false;
 };
 
@@ -97,10 +96,7 @@ std::shared_ptr<StepEngine::Record> StepEngine::open_record(const StepOpening& o
   record->scalars = std::move(staging_.back());
   staging_.pop_back();
   kernels_.open(scalars(), opening, compute_);
-  kernels_.note(compute_, [this, record] {
-    record->waited_before = compute_.waited_s();
-    record->bytes_before = sent_bytes();
-  });
+  kernels_.note(compute_, [this, record] { record->bytes_before = sent_bytes(); });
   return record;
 }
 
@@ -108,7 +104,6 @@ void StepEngine::close_record(const std::shared_ptr<Record>& record) {
   kernels_.read(scalars(), static_cast<StepScalars*>(record->scalars.data()), compute_);
   kernels_.note(compute_, [this, record] {
     StepResult& result = record->result;
-    result.exposed_comm_s = compute_.waited_s() - record->waited_before;
     result.wire_bytes = sent_bytes() - record->bytes_before;
     result.compressed = exchange_->report().compressed;
     record->finished = true;
@@ -229,6 +224,7 @@ void StepEngine::gradients_ready(int microbatch, int complete) {
 void StepEngine::exchange_statistics() {
   Stream& stream = exchange_->stream();
   stream.wait(compute_.record());
+  kernels_.begin_wait(scalars(), compute_);
   // A gradient that is not finite is never compressed: the loss tells all ranks instead.
   const FlatSpan nonfinite = exchange_->nonfinite();
   if (nonfinite.count > 0)
@@ -236,6 +232,7 @@ void StepEngine::exchange_statistics() {
   collectives_.sum(statistics_.span, stream);
   exchange_->finish(compute_);
   compute_.wait(stream.record());
+  kernels_.end_wait(scalars(), compute_);
 }
 
 void StepEngine::finish_norm() {
@@ -274,6 +271,7 @@ StepResult StepEngine::collect() {
   result.overflowed = scalars.skip == kSkipOverflow;
   result.loss_scale = scalars.loss_scale;
   result.stop = scalars.stop > 0;
+  result.exposed_comm_s = static_cast<double>(scalars.waited_s);
   staging_.push_back(std::move(flight.record->scalars));
   return result;
 }

@@ -22,6 +22,9 @@ struct StepKernels {
   void (*begin_tail)(StepTail* tail, const StepScalars* scalars, bool first, Stream& stream);
   /// Makes the loss of `tail` not a number unless *nonfinite is 0.
   void (*poison)(StepTail* tail, const std::int64_t* nonfinite, Stream& stream);
+  /// Take the time before and after a wait for communication; on the device, so that recordings take it too.
+  void (*begin_wait)(StepScalars* scalars, Stream& stream);
+  void (*end_wait)(StepScalars* scalars, Stream& stream);
   /// Norm, loss, the decision to skip, the clip factor, the next loss scale, from sums over all ranks.
   void (*finish)(StepScalars* scalars, const double* squares, const StepTail* tail, const StepRule& rule,
                  Stream& stream);

@@ -42,8 +42,13 @@ constexpr void open_step(StepScalars& scalars, const StepOpening& opening) {
   scalars.mean = opening.mean;
   scalars.gradient_scale = opening.mean / scalars.loss_scale;
   scalars.clip_factor = 1;
+  scalars.waited_s = 0;
   scalars.asked_to_stop = opening.stop ? 1.0f : 0.0f;
   if (scalars.skip == kSkipOverflow) scalars.skip = kSkipNone;
+}
+
+constexpr void add_wait(StepScalars& scalars, std::int64_t now_ns) {
+  scalars.waited_s = scalars.waited_s + 1e-9f * static_cast<float>(now_ns - scalars.wait_began_ns);
 }
 
 constexpr bool is_finite(double x) { return x - x == 0; }

@@ -47,6 +47,18 @@ TEST(StepRules, a_nonfinite_loss_skips) {
   EXPECT_EQ(scalars.skip, kSkipNonfinite);
 }
 
+TEST(StepRules, waits_of_a_step_add_up_and_the_next_begins_anew) {
+  StepScalars scalars;
+  open_step(scalars, {});
+  scalars.wait_began_ns = 5'000'000'000;
+  add_wait(scalars, 5'250'000'000);
+  scalars.wait_began_ns = 6'000'000'000;
+  add_wait(scalars, 6'500'000'000);
+  EXPECT_FLOAT_EQ(scalars.waited_s, 0.75f);
+  open_step(scalars, {});
+  EXPECT_EQ(scalars.waited_s, 0);
+}
+
 TEST(LossScaling, gradients_are_unscaled_and_the_loss_is_not) {
   StepScalars scalars{.loss_scale = 1024};
   step(scalars, 8 * 1024, 6, scaling(10));

@@ -1,4 +1,5 @@
 // The step's small work as host tasks.
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -26,6 +27,20 @@ void poison(StepTail* tail, const std::int64_t* nonfinite, Stream& stream) {
   stream.host([=] {
     if (*nonfinite != 0) tail->loss = std::numeric_limits<float>::quiet_NaN();
   });
+}
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void begin_wait(StepScalars* scalars, Stream& stream) {
+  stream.host([=] { scalars->wait_began_ns = now_ns(); });
+}
+
+void end_wait(StepScalars* scalars, Stream& stream) {
+  stream.host([=] { add_wait(*scalars, now_ns()); });
 }
 
 void finish(StepScalars* scalars, const double* squares, const StepTail* tail, const StepRule& rule,
@@ -69,6 +84,8 @@ const StepKernels cpu_step_kernels = {
     .set_position = set_position,
     .begin_tail = begin_tail,
     .poison = poison,
+    .begin_wait = begin_wait,
+    .end_wait = end_wait,
     .finish = finish,
     .update_state = update_state,
     .update_average = update_average,

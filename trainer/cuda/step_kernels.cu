@@ -26,6 +26,15 @@ __global__ void poison_kernel(StepTail* tail, const std::int64_t* nonfinite) {
   if (*nonfinite != 0) tail->loss = nanf("");
 }
 
+__device__ __forceinline__ std::int64_t now_ns() {
+  std::int64_t now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+
+__global__ void begin_wait_kernel(StepScalars* scalars) { scalars->wait_began_ns = now_ns(); }
+__global__ void end_wait_kernel(StepScalars* scalars) { add_wait(*scalars, now_ns()); }
+
 __global__ void finish_kernel(StepScalars* scalars, const double* squares, const StepTail* tail,
                               StepRule rule) {
   finish_step(*scalars, sqrt(*squares), *tail, rule);
@@ -76,6 +85,16 @@ void poison(StepTail* tail, const std::int64_t* nonfinite, Stream& stream) {
   check_launch("poison");
 }
 
+void begin_wait(StepScalars* scalars, Stream& stream) {
+  begin_wait_kernel<<<1, 1, 0, native(stream)>>>(scalars);
+  check_launch("begin_wait");
+}
+
+void end_wait(StepScalars* scalars, Stream& stream) {
+  end_wait_kernel<<<1, 1, 0, native(stream)>>>(scalars);
+  check_launch("end_wait");
+}
+
 void finish(StepScalars* scalars, const double* squares, const StepTail* tail, const StepRule& rule,
             Stream& stream) {
   finish_kernel<<<1, 1, 0, native(stream)>>>(scalars, squares, tail, rule);
@@ -120,6 +139,8 @@ const StepKernels cuda_step_kernels = {
     .set_position = set_position,
     .begin_tail = begin_tail,
     .poison = poison,
+    .begin_wait = begin_wait,
+    .end_wait = end_wait,
     .finish = finish,
     .update_state = update_state,
     .update_average = update_average,
