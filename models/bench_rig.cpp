@@ -66,6 +66,7 @@ Rig::Rig(const Graph& graph, Backend& backend, const StepBenchOptions& options, 
   pass_.gradients = store_.gradients();
   pass_.state = store_.state();
   pass_.statistics = statistics_.span;
+  pass_.losses_only = true;
   step();
 }
 

@@ -41,6 +41,7 @@ models::Pass Replica::pass(models::Mode mode, FlatSpan values) const {
   pass.working = compute_ == Dtype::f32 ? values : working_.span;
   pass.gradients = store_->gradients();
   pass.state = store_->state();
+  pass.losses_only = mode == models::Mode::train;  // nobody reads what training predicts
   pass.seed = seed_;
   return pass;
 }

@@ -61,6 +61,9 @@ struct Pass {
   const std::int64_t* first_sample_at = nullptr;
   /// Multiplies the gradient of the loss, when given; on the backend's device.
   const float* loss_scale = nullptr;
+  /// Nobody asks for the prediction of this forward, and backward follows with an equal pass: a loss may
+  /// already leave its gradient in its place.
+  bool losses_only = false;
   /// For measurements: attention runs its matrix products alone, on whatever lies in memory.
   bool products_only = false;
 };
@@ -107,8 +110,8 @@ class Kernel {
   /// True when backward works with gradient `input` in the memory of the output gradient (equal bytes). It is
   /// then an overwriting one (add = false); a kernel that only passes the gradient on has nothing to do.
   [[nodiscard]] virtual bool gradient_in_place(int input) const { return input == 0 && in_place(); }
-  /// True when backward works with gradient `input` in the memory of that input itself (equal bytes), which it
-  /// overwrites. The planner uses it only where nobody reads the input later.
+  /// True when backward works with gradient `input` in the memory of that input itself (equal bytes), which
+  /// it overwrites. The planner uses it only where nobody reads the input later.
   [[nodiscard]] virtual bool gradient_over_input(int) const { return false; }
   [[nodiscard]] virtual Work work() const = 0;
 

@@ -136,16 +136,18 @@ class Run {
     pass.seed = 3;
     pass.first_sample = 100 + j * graph_.microbatch();
     pass.rows = settings_.rows;
+    pass.losses_only = settings_.losses_only;
     const auto number = static_cast<std::uint64_t>(settings_.first + j);
     const void* input = sample(graph_.input(), number, numbers_, ids_);
     const void* target = sample(graph_.target(), number, wanted_, labels_);
     for (T& each : numbers_) each += static_cast<T>(settings_.offset);
     losses_.resize(static_cast<std::size_t>(value(graph_.loss()).shape.count()));
-    prediction_.resize(static_cast<std::size_t>(value(graph_.prediction()).shape.count()));
+    if (!settings_.losses_only)
+      prediction_.resize(static_cast<std::size_t>(value(graph_.prediction()).shape.count()));
     executor_->feed(input, target, *stream_);
     executor_->forward(pass, *stream_);
     executor_->read_losses(losses_.data(), *stream_);
-    executor_->read_prediction(prediction_.data(), *stream_);
+    if (!settings_.losses_only) executor_->read_prediction(prediction_.data(), *stream_);
     executor_->add_loss(static_cast<float*>(mean_loss_.span().data), *stream_);
     executor_->backward(pass, {}, *stream_);
     stream_->synchronize();

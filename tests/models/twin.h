@@ -21,6 +21,7 @@ struct RunSettings {
   Mode mode = Mode::train;
   int microbatches = 1;  ///< gradients and statistics accumulate over them
   std::int64_t rows = -1;
+  bool losses_only = false;  ///< no prediction is read
   bool fuse = true;
   bool reuse_memory = true;
   std::int64_t ids = 5;  ///< ids and labels lie in [0, ids)

@@ -1,8 +1,9 @@
 // Softmax cross-entropy over rows of K logits (samples, tokens or pixels: channels-last images are rows of
 // classes; rows may be padded). Forward reads the logits once, keeping the log-sum-exp in two parts (peak,
 // and the logarithm relative to it): their sum would lose the small one at large logits. Backward makes the
-// probabilities again, also where the gradient overwrites the logits. A label that is no class makes its row
-// NaN, which stops the run as diverged.
+// probabilities again, also where the gradient overwrites the logits. Where nobody asks for the logits after
+// forward, forward makes the gradient at once, while a row still lies in the cache. A label that is no class
+// makes its row NaN, which stops the run as diverged.
 #include <variant>
 
 #include "models/ops/cuda/kernels.h"
@@ -63,7 +64,7 @@ __device__ __forceinline__ int lanes_of_row() {
   return kBlock ? blockDim.x : 32;
 }
 
-/// Sums over the row's own elements; in lane 0 of the row's threads.
+/// Sums over the row's elements, for all threads of the row.
 template <class T, int kCount, bool kBlock>
 __device__ Partial row_partial(const T* x, std::int64_t classes) {
   Partial mine{-INFINITY, 0, 0};
@@ -88,12 +89,59 @@ __device__ Partial row_partial(const T* x, std::int64_t classes) {
     const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
     if (threadIdx.x % 32 == 0) room[warp] = mine;
     __syncthreads();
-    if (warp == 0) {
-      mine = threadIdx.x < warps ? room[threadIdx.x] : Partial{-INFINITY, 0, 0};
-      mine = warp_join(mine);
-    }
+    const int lane = threadIdx.x % 32;
+    mine = warp_join(lane < warps ? room[lane] : Partial{-INFINITY, 0, 0});
   }
   return mine;
+}
+
+/// What forward finds out about a row.
+struct RowLoss {
+  float loss;
+  Normaliser normaliser;
+};
+
+/// Reads the row; afterwards all of its threads may overwrite it.
+template <class T, int kCount, bool kBlock>
+__device__ __forceinline__ RowLoss row_loss(const T* logits, std::int64_t target, const Rowset& set) {
+  const bool valid = target >= 0 && target < set.classes;
+  const float own_logit = valid ? to_float(logits[target]) : nanf("");
+  const Partial all = row_partial<T, kCount, kBlock>(logits, set.classes);
+  if constexpr (kBlock) {
+    __syncthreads();
+  } else {
+    __syncwarp();
+  }
+  const float log_sum = logf(all.sum);
+  const float own = log_sum - (own_logit - all.peak);
+  const float mean = log_sum - (all.plain / static_cast<float>(set.classes) - all.peak);
+  const float loss = (1 - set.smoothing) * own + set.smoothing * mean;
+  return {valid ? fmaxf(loss, 0.0F) : own_logit, {all.peak, log_sum}};
+}
+
+/// dx (+)= the row's gradient, 0 where `factor` is; `dx` may be `x`.
+template <class T, int kCount, bool kBlock>
+__device__ __forceinline__ void store_gradient(const T* x, T* dx, bool add, std::int64_t target, float factor,
+                                               const Normaliser& normaliser, const Rowset& set) {
+  const float smooth = set.smoothing / static_cast<float>(set.classes);
+  for (std::int64_t at = std::int64_t{lane_of_row<kBlock>()} * kCount; at < set.step;
+       at += std::int64_t{lanes_of_row<kBlock>()} * kCount) {
+    const auto v = Lot<T, kCount>::load(x + at);
+    Lot<T, kCount> d;
+    if (add) d = Lot<T, kCount>::load(dx + at);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const float wanted = smooth + (at + i == target ? 1 - set.smoothing : 0.0F);
+      const float probability = __expf(to_float(v.values[i]) - normaliser.peak - normaliser.log_sum);
+      const float g = factor != 0 && at + i < set.classes ? factor * (probability - wanted) : 0.0F;
+      d.values[i] = from_float<T>(add ? to_float(d.values[i]) + g : g);
+    }
+    d.store(dx + at);
+  }
+}
+
+__device__ __forceinline__ bool counts(std::int64_t row, std::int64_t target, const Rowset& set) {
+  return row < set.counted && target != set.ignored;
 }
 
 template <class T, int kCount, bool kBlock>
@@ -101,68 +149,66 @@ __global__ void forward_kernel(const T* x, const std::int32_t* targets, float* l
                                Rowset set) {
   const std::int64_t row = own_row<kBlock>();
   if (row >= set.rows) return;
-  const std::int64_t target = targets[row];
-  const bool first = lane_of_row<kBlock>() == 0;
-  if (row >= set.counted || target == set.ignored) {
-    if (first) losses[row] = kIgnoredRow;
-    return;
-  }
-  const T* logits = x + row * set.step;
-  const Partial all = row_partial<T, kCount, kBlock>(logits, set.classes);
-  if (!first) return;
-  const float log_sum = logf(all.sum);
-  saved[row] = {all.peak, log_sum};
-  if (target < 0 || target >= set.classes) {
-    losses[row] = nanf("");
-    return;
-  }
-  const float own = log_sum - (to_float(logits[target]) - all.peak);
-  const float mean = log_sum - (all.plain / static_cast<float>(set.classes) - all.peak);
-  losses[row] = fmaxf((1 - set.smoothing) * own + set.smoothing * mean, 0.0F);
+  RowLoss result{kIgnoredRow, {0, 0}};
+  if (counts(row, targets[row], set))
+    result = row_loss<T, kCount, kBlock>(x + row * set.step, targets[row], set);
+  if (lane_of_row<kBlock>() != 0) return;
+  losses[row] = result.loss;
+  saved[row] = result.normaliser;
 }
 
-/// `dx` may be `x`.
 template <class T, int kCount, bool kBlock>
 __global__ void backward_kernel(const T* x, const std::int32_t* targets, const float* losses,
                                 const Normaliser* saved, const float* share, T* dx, bool add, Rowset set) {
   const std::int64_t row = own_row<kBlock>();
   if (row >= set.rows) return;
   const float loss = losses[row];
-  const bool counts = loss != kIgnoredRow;
-  const float factor = !counts ? 0.0F : isnan(loss) ? loss : *share;
-  const Normaliser normaliser = counts ? saved[row] : Normaliser{0, 0};
-  const float smooth = set.smoothing / static_cast<float>(set.classes);
+  const float factor = loss == kIgnoredRow ? 0.0F : isnan(loss) ? loss : *share;
+  store_gradient<T, kCount, kBlock>(x + row * set.step, dx + row * set.step, add, targets[row], factor,
+                                    saved[row], set);
+}
+
+/// Both at once.
+template <class T, int kCount, bool kBlock>
+__global__ void __launch_bounds__(kBlock ? 1024 : 256)
+    whole_kernel(const T* x, const std::int32_t* targets, float* losses, const float* share, T* dx,
+                 Rowset set) {
+  const std::int64_t row = own_row<kBlock>();
+  if (row >= set.rows) return;
   const std::int64_t target = targets[row];
-  for (std::int64_t at = std::int64_t{lane_of_row<kBlock>()} * kCount; at < set.step;
-       at += std::int64_t{lanes_of_row<kBlock>()} * kCount) {
-    const auto v = Lot<T, kCount>::load(x + row * set.step + at);
-    T* to = dx + row * set.step + at;
-    Lot<T, kCount> d;
-    if (add) d = Lot<T, kCount>::load(to);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const float wanted = smooth + (at + i == target ? 1 - set.smoothing : 0.0F);
-      const float probability = __expf(to_float(v.values[i]) - normaliser.peak - normaliser.log_sum);
-      const float g = counts && at + i < set.classes ? factor * (probability - wanted) : 0.0F;
-      d.values[i] = from_float<T>(add ? to_float(d.values[i]) + g : g);
-    }
-    d.store(to);
+  RowLoss result{kIgnoredRow, {0, 0}};
+  float factor = 0;
+  if (counts(row, target, set)) {
+    result = row_loss<T, kCount, kBlock>(x + row * set.step, target, set);
+    factor = isnan(result.loss) ? result.loss : *share;
   }
+  if (lane_of_row<kBlock>() == 0) losses[row] = result.loss;
+  store_gradient<T, kCount, kBlock>(x + row * set.step, dx + row * set.step, false, target, factor,
+                                    result.normaliser, set);
+}
+
+/// As share_kernel, before there are losses.
+__global__ void __launch_bounds__(1024)
+    early_share_kernel(const std::int32_t* targets, const float* loss_scale, float* share, Rowset set) {
+  int counted = 0;
+  for (std::int64_t row = threadIdx.x; row < set.rows; row += blockDim.x)
+    counted += counts(row, targets[row], set);
+  store_share(counted, loss_scale, share);
 }
 
 template <class T>
 class CrossEntropyKernel final : public CudaKernel {
  public:
   explicit CrossEntropyKernel(const Site& site)
-      : CudaKernel(site, Dtype::f32), samples_(site.input()[0]), set_{rows_of(site.input()).count,
-                                                                      rows_of(site.input()).width,
-                                                                      row_step(site.request.inputs[0]),
-                                                                      0,
-                                                                      0,
-                                                                      0} {
+      : CudaKernel(site, Dtype::f32), training_(site.request.training), samples_(site.input()[0]) {
+    const Rows rows = rows_of(site.input());
     const auto& op = std::get<SoftmaxCrossEntropy>(site.request.node->spec);
-    set_.ignored = op.ignore_index;
-    set_.smoothing = op.label_smoothing;
+    set_ = {.rows = rows.count,
+            .classes = rows.width,
+            .step = row_step(site.request.inputs[0]),
+            .counted = rows.count,
+            .ignored = op.ignore_index,
+            .smoothing = op.label_smoothing};
   }
 
   [[nodiscard]] std::size_t saved_bytes() const override {
@@ -172,17 +218,25 @@ class CrossEntropyKernel final : public CudaKernel {
   [[nodiscard]] bool gradient_over_input(int input) const override { return input == 0; }
 
   void forward(const Pass& pass, Stream& stream) override {
-    Rowset set = set_;
-    set.counted = (pass.rows < 0 ? samples_ : std::min(pass.rows, samples_)) * (set.rows / samples_);
-    with_threads([&](auto lot, auto block, unsigned blocks, unsigned threads) {
-      forward_kernel<T, decltype(lot)::value, decltype(block)::value><<<blocks, threads, 0, native(stream)>>>(
-          in<T>(), in<std::int32_t>(1), out<float>(), normalisers(), set);
-    });
+    const Rowset set = counted(pass);
+    const auto* targets = in<std::int32_t>(1);
+    if (at_once(pass)) {
+      early_share_kernel<<<1, 1024, 0, native(stream)>>>(targets, pass.loss_scale, saved<float>(), set);
+      with_threads([&](auto lot, auto block, unsigned blocks, unsigned threads) {
+        whole_kernel<T, decltype(lot)::value, decltype(block)::value><<<blocks, threads, 0, native(stream)>>>(
+            in<T>(), targets, out<float>(), saved<float>(), in_gradient<T>(), set);
+      });
+    } else {
+      with_threads([&](auto lot, auto block, unsigned blocks, unsigned threads) {
+        forward_kernel<T, decltype(lot)::value, decltype(block)::value>
+            <<<blocks, threads, 0, native(stream)>>>(in<T>(), targets, out<float>(), normalisers(), set);
+      });
+    }
     check_launch("softmax_cross_entropy");
   }
 
   void backward(const Pass& pass, Stream& stream) override {
-    if (in_gradient<T>() == nullptr) return;
+    if (in_gradient<T>() == nullptr || at_once(pass)) return;
     auto* share = saved<float>();
     share_kernel<<<1, 1024, 0, native(stream)>>>(out<float>(), set_.rows, pass.loss_scale, share);
     with_threads([&](auto lot, auto block, unsigned blocks, unsigned threads) {
@@ -194,6 +248,16 @@ class CrossEntropyKernel final : public CudaKernel {
   }
 
  private:
+  /// Forward makes the gradient too: where it lies over the logits, for other memory may still be in use.
+  [[nodiscard]] bool at_once(const Pass& pass) const {
+    return pass.losses_only && training_ && in_gradient<T>() == in<T>();
+  }
+  [[nodiscard]] Rowset counted(const Pass& pass) const {
+    Rowset set = set_;
+    set.counted = (pass.rows < 0 ? samples_ : std::min(pass.rows, samples_)) * (set.rows / samples_);
+    return set;
+  }
+
   static constexpr std::int64_t kWide = 2048;  ///< classes from which a row gets a block
 
   [[nodiscard]] Normaliser* normalisers() const { return saved<Normaliser>(padded(sizeof(float))); }
@@ -209,8 +273,9 @@ class CrossEntropyKernel final : public CudaKernel {
     });
   }
 
+  bool training_;
   std::int64_t samples_;
-  Rowset set_;
+  Rowset set_{};
 };
 
 }  // namespace

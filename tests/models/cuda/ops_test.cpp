@@ -20,6 +20,7 @@ TEST_P(CudaOps, agree_with_the_reference) {
   expect_agreement(graph, {.backend = "cuda", .microbatches = 3, .fuse = false}, c.tolerance);
   expect_agreement(graph, {.backend = "cuda", .mode = Mode::evaluate, .reuse_memory = false}, c.tolerance);
   expect_agreement(graph, {.backend = "cuda", .rows = 1}, c.tolerance);
+  expect_agreement(graph, {.backend = "cuda", .rows = 2, .losses_only = true}, c.tolerance);
 }
 
 TEST_P(CudaOps, agree_with_the_reference_in_16_bits) {
