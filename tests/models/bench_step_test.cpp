@@ -146,6 +146,7 @@ TEST(StepReport, json_and_table_say_what_was_measured) {
   bench.convolutions_s = 0.005;
   bench.products_s = 0.002;
   bench.norms_s = 0.001;
+  bench.ratio = 1.25;
   bench.step_flops = 5e8;
   KernelTime kernel;
   kernel.node.name = "conv1";

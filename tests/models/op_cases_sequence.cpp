@@ -86,6 +86,8 @@ std::vector<OpCase> sequence_cases() {
                               b.predict(b.apply(CausalAttention{a.heads, a.dropout}, {x}, "op"));
                               b.loss(MeanSquaredError{});
                             }));
+    // Scores of wide heads are near 100 here, so that f32 rounds exponents by 1e-5.
+    if (a.depth >= 64) cases.back().tolerance = 5e-5;
   }
   cases.push_back(op_case("embedding_and_tied_output", [](GraphBuilder& b) {
     int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
