@@ -14,6 +14,7 @@ namespace lockstep::comm {
 
 inline constexpr int kMostRanks = 8;       // GPUs of a node with NVLink between all
 inline constexpr int kMostBlocks = 128;    // of a two-shot kernel: about all multiprocessors
+inline constexpr int kLanes = 2;           // streams of copies: one starts while the other moves bytes
 inline constexpr int kLineThreads = 256;   // of a one-shot block
 inline constexpr int kLineBlocks = 64;     // of a one-shot kernel
 inline constexpr int kLinesPerThread = 8;  // most of a one-shot kernel
@@ -28,9 +29,11 @@ struct Board {
   // Written by peers: flags[block][from]. Row kMostBlocks belongs to the barriers around copies.
   std::uint32_t begin[kMostBlocks + 1][kMostRanks];
   std::uint32_t end[kMostBlocks + 1][kMostRanks];
+  std::uint32_t arrived[kLanes][kMostRanks];  // segments, counted
   // Own.
   std::uint32_t epochs[kMostBlocks + 1];
   std::uint32_t line_epochs[kLineBlocks];
+  std::uint32_t told[kLanes], taken[kLanes];
   std::uint32_t operations;
   alignas(256) uint4 lines[2][kMostRanks][kLineBlocks][kBlockLines];
 };

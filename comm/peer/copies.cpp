@@ -11,6 +11,12 @@ namespace lockstep::comm {
 namespace {
 
 constexpr std::int64_t kPackBytes = 16;
+/// Room for what peers send: an array of 256 MiB at two ranks goes in one piece.
+constexpr std::size_t kScratchBytes = std::size_t{128} << 20;
+/// A chunk is cut into at least so many segments, or nothing overlaps.
+constexpr std::int64_t kLeastSegments = 4;
+
+std::int64_t whole_packs(std::int64_t bytes) { return bytes / kPackBytes * kPackBytes; }
 
 cudaStream_t new_stream() {
   cudaStream_t stream = nullptr;
@@ -27,87 +33,128 @@ void follow(cudaStream_t later, cudaStream_t earlier, cudaEvent_t event) {
   cuda::check(cudaEventRecord(event, earlier), "cudaEventRecord");
   cuda::check(cudaStreamWaitEvent(later, event, 0), "cudaStreamWaitEvent");
 }
-void copy(void* to, const void* from, std::size_t bytes, cudaStream_t on) {
-  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
-}
-std::byte* at_byte(const Arrays& arrays, int rank, std::size_t at) {
-  return static_cast<std::byte*>(arrays.of[rank]) + at;
+void copy(void* to, const void* from, std::int64_t bytes, cudaStream_t on) {
+  if (bytes == 0) return;
+  cuda::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, on),
+              "cudaMemcpyAsync");
 }
 
 }  // namespace
 
-PeerCopies::PeerCopies(Device device, int ranks, std::int64_t segment_bytes, int blocks)
-    : device_(device),
-      segment_bytes_(static_cast<std::size_t>(segment_bytes / kPackBytes * kPackBytes)),
-      ranks_(ranks),
+/// An array cut into a chunk a rank and segments of `segment` bytes; all in bytes.
+struct PeerCopies::Piece {
+  Arrays arrays;
+  Dtype dtype;
+  std::int64_t bytes;
+  int ranks;
+  std::int64_t segment = 0, segments = 0;  // of the longest chunk
+
+  /// Whole packs; the last rank's chunk has what is left over.
+  [[nodiscard]] Range chunk(int rank) const {
+    const Range packs = chunk_of({0, bytes / kPackBytes}, ranks, rank);
+    const std::int64_t first = packs.first * kPackBytes;
+    return {first, rank == ranks - 1 ? bytes - first : packs.count * kPackBytes};
+  }
+  void cut(std::int64_t segment_bytes) {
+    const std::int64_t longest = std::max(chunk(0).count, chunk(ranks - 1).count);
+    segment = std::max(kPackBytes, whole_packs(std::min(segment_bytes, longest / kLeastSegments)));
+    segments = (longest + segment - 1) / segment;
+  }
+  /// Bytes of the array; empty where this chunk is shorter than the longest.
+  [[nodiscard]] Range part(int rank, std::int64_t index) const {
+    const Range whole = chunk(rank);
+    const std::int64_t first = std::min(whole.count, index * segment);
+    return {whole.first + first, std::min(segment, whole.count - first)};
+  }
+  [[nodiscard]] std::byte* at(int rank, std::int64_t byte) const {
+    return static_cast<std::byte*>(arrays.of[rank]) + byte;
+  }
+};
+
+PeerCopies::PeerCopies(Control& control, Device device, std::int64_t segment_bytes, int blocks)
+    : segment_bytes_(segment_bytes),
       blocks_(blocks),
-      scratch_(allocate(device, segment_bytes_ * static_cast<std::size_t>(kSlots * ranks))) {
-  in_ = new_stream();
-  out_ = new_stream();
+      scratch_(control, device, kScratchBytes),
+      room_(whole_packs(static_cast<std::int64_t>(kScratchBytes) / (control.size() - 1))) {
   begun_ = new_event();
-  pushed_ = new_event();
-  for (cudaEvent_t& event : pulled_) event = new_event();
-  for (cudaEvent_t& event : added_) event = new_event();
+  for (Lane& each : lanes_) each = {new_stream(), new_stream(), new_event(), new_event(), new_event()};
 }
 
 PeerCopies::~PeerCopies() {
-  for (const cudaStream_t stream : {in_, out_}) {
-    static_cast<void>(cudaStreamSynchronize(stream));
-    static_cast<void>(cudaStreamDestroy(stream));
+  for (const Lane& each : lanes_) {
+    for (const cudaStream_t stream : {each.copies, each.tells}) {
+      static_cast<void>(cudaStreamSynchronize(stream));
+      static_cast<void>(cudaStreamDestroy(stream));
+    }
+    for (const cudaEvent_t event : {each.copied, each.added, each.told})
+      static_cast<void>(cudaEventDestroy(event));
   }
-  for (const cudaEvent_t event : {begun_, pushed_}) static_cast<void>(cudaEventDestroy(event));
-  for (const cudaEvent_t event : pulled_) static_cast<void>(cudaEventDestroy(event));
-  for (const cudaEvent_t event : added_) static_cast<void>(cudaEventDestroy(event));
+  static_cast<void>(cudaEventDestroy(begun_));
 }
 
-std::byte* PeerCopies::scratch(int slot, int rank) const {
-  return static_cast<std::byte*>(scratch_.data()) +
-         segment_bytes_ * static_cast<std::size_t>(slot * ranks_ + rank);
-}
-
-void PeerCopies::pull(const Call& call, const Arrays& arrays, std::size_t at, std::size_t bytes, int slot) {
-  for (int step = 1; step < call.ranks; ++step) {
-    const int peer = (call.rank + step) % call.ranks;
-    copy(scratch(slot, peer), at_byte(arrays, peer, at), bytes, in_);
-  }
-}
-
-void PeerCopies::push(const Call& call, const Arrays& arrays, std::size_t at, std::size_t bytes) {
-  for (int step = 1; step < call.ranks; ++step) {
-    const int peer = (call.rank + step) % call.ranks;
-    copy(at_byte(arrays, peer, at), at_byte(arrays, call.rank, at), bytes, out_);
-  }
+std::byte* PeerCopies::scratch(int at, int from) const {
+  return scratch_.blocks()[static_cast<std::size_t>(at)] + room_ * (from < at ? from : from - 1);
 }
 
 void PeerCopies::sum(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count,
                      cudaStream_t on) {
-  const auto width = static_cast<std::int64_t>(size_of(dtype));
-  // Chunks of whole packs; the last rank's has what is left over.
-  const Range packs = chunk_of({0, count * width / kPackBytes}, call.ranks, call.rank);
-  const auto begin = static_cast<std::size_t>(packs.first * kPackBytes);
-  const auto end = static_cast<std::size_t>(
-      call.rank == call.ranks - 1 ? count * width : (packs.first + packs.count) * kPackBytes);
+  const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(dtype));
+  const std::int64_t most = (room_ - kPackBytes) * call.ranks;
+  for (std::int64_t first = 0; first < bytes; first += most) {
+    Piece piece{.arrays = {}, .dtype = dtype, .bytes = std::min(most, bytes - first), .ranks = call.ranks};
+    for (int rank = 0; rank < call.ranks; ++rank)
+      piece.arrays.of[rank] = static_cast<std::byte*>(arrays.of[rank]) + first;
+    piece.cut(segment_bytes_);
+    sum_piece(call, piece, on);
+  }
+}
+
+void PeerCopies::sum_piece(const Call& call, const Piece& piece, cudaStream_t on) {
   launch_begin(call, on);
-  follow(in_, on, begun_);
-  follow(out_, on, begun_);
-  int segment = 0;
-  for (std::size_t at = begin; at < end; at += segment_bytes_, ++segment) {
-    const std::size_t bytes = std::min(segment_bytes_, end - at);
-    const int slot = segment % kSlots;
-    if (segment >= kSlots)
-      cuda::check(cudaStreamWaitEvent(in_, added_[static_cast<std::size_t>(slot)], 0), "cudaStreamWaitEvent");
-    pull(call, arrays, at, bytes, slot);
-    follow(on, in_, pulled_[static_cast<std::size_t>(slot)]);
+  for (const Lane& each : lanes_) {
+    follow(each.copies, on, begun_);
+    follow(each.tells, on, begun_);
+  }
+  send_arrays(call, piece);
+  send_sums(call, piece, on);
+  for (const Lane& each : lanes_) {
+    follow(on, each.copies, each.copied);
+    follow(on, each.tells, each.told);
+  }
+  launch_end(call, on);
+}
+
+void PeerCopies::send_arrays(const Call& call, const Piece& piece) {
+  for (std::int64_t index = 0; index < piece.segments; ++index) {
+    const Lane& by = lane(index);
+    for (int step = 1; step < call.ranks; ++step) {
+      const int peer = (call.rank + step) % call.ranks;
+      const Range part = piece.part(peer, index);
+      copy(scratch(peer, call.rank) + index * piece.segment, piece.at(call.rank, part.first), part.count,
+           by.copies);
+    }
+    follow(by.tells, by.copies, by.copied);
+    launch_tell(call, static_cast<int>(index % kLanes), by.tells);
+  }
+}
+
+void PeerCopies::send_sums(const Call& call, const Piece& piece, cudaStream_t on) {
+  const auto width = static_cast<std::int64_t>(size_of(piece.dtype));
+  for (std::int64_t index = 0; index < piece.segments; ++index) {
+    const Lane& by = lane(index);
+    const Range part = piece.part(call.rank, index);
+    launch_take(call, static_cast<int>(index % kLanes), on);
     Arrays here{};
     for (int rank = 0; rank < call.ranks; ++rank)
-      here.of[rank] = rank == call.rank ? at_byte(arrays, rank, at) : scratch(slot, rank);
-    launch_local_sum(call, dtype, here, static_cast<std::int64_t>(bytes) / width, blocks_, on);
-    follow(out_, on, added_[static_cast<std::size_t>(slot)]);
-    push(call, arrays, at, bytes);
+      here.of[rank] =
+          rank == call.rank ? piece.at(rank, part.first) : scratch(call.rank, rank) + index * piece.segment;
+    if (part.count > 0) launch_local_sum(call, piece.dtype, here, part.count / width, blocks_, on);
+    follow(by.copies, on, by.added);
+    for (int step = 1; step < call.ranks; ++step) {
+      const int peer = (call.rank + step) % call.ranks;
+      copy(piece.at(peer, part.first), piece.at(call.rank, part.first), part.count, by.copies);
+    }
   }
-  follow(on, in_, begun_);
-  follow(on, out_, pushed_);
-  launch_end(call, on);
 }
 
 }  // namespace lockstep::comm

@@ -1,6 +1,7 @@
-// Two shots by copy engines: chunks of peers come into scratch memory, a kernel of this GPU adds them, the
-// sums go out; segment after segment, so that copies in, sums and copies out overlap. Only the sums, which
-// run at the speed of local memory, need multiprocessors.
+// Two shots by copy engines. Everyone copies chunk r of its array into scratch memory of rank r, segment
+// after segment; rank r adds each segment once it has come from all, and copies the sum to all. Links carry
+// copies out all the time, first of arrays, then of sums. Only the sums, which run at the speed of local
+// memory, and flags need multiprocessors.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,14 +10,15 @@
 #include <cstdint>
 
 #include "comm/peer/board.h"
+#include "comm/peer/region.h"
 #include "core/flat_span.h"
-#include "core/memory.h"
 
 namespace lockstep::comm {
 
 class PeerCopies {
  public:
-  PeerCopies(Device device, int ranks, std::int64_t segment_bytes, int blocks);
+  /// Collective, blocks.
+  PeerCopies(Control& control, Device device, std::int64_t segment_bytes, int blocks);
   PeerCopies(const PeerCopies&) = delete;
   PeerCopies& operator=(const PeerCopies&) = delete;
   ~PeerCopies();
@@ -25,19 +27,27 @@ class PeerCopies {
   void sum(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, cudaStream_t on);
 
  private:
-  static constexpr int kSlots = 4;  // segments on their way: in, waiting, being added, out
+  struct Lane {
+    cudaStream_t copies = nullptr, tells = nullptr;
+    cudaEvent_t copied = nullptr, added = nullptr, told = nullptr;
+  };
+  struct Piece;  // of an array, as long as scratch memory holds
 
-  void pull(const Call& call, const Arrays& arrays, std::size_t at, std::size_t bytes, int slot);
-  void push(const Call& call, const Arrays& arrays, std::size_t at, std::size_t bytes);
-  [[nodiscard]] std::byte* scratch(int slot, int rank) const;
+  void sum_piece(const Call& call, const Piece& piece, cudaStream_t on);
+  void send_arrays(const Call& call, const Piece& piece);
+  void send_sums(const Call& call, const Piece& piece, cudaStream_t on);
+  [[nodiscard]] Lane& lane(std::int64_t segment) {
+    return lanes_[static_cast<std::size_t>(segment % kLanes)];
+  }
+  /// Where `from`'s copies lie in the scratch memory of `at`.
+  [[nodiscard]] std::byte* scratch(int at, int from) const;
 
-  Device device_;
-  std::size_t segment_bytes_;
-  int ranks_, blocks_;
-  Memory scratch_;
-  cudaStream_t in_ = nullptr, out_ = nullptr;
-  cudaEvent_t begun_ = nullptr, pushed_ = nullptr;
-  std::array<cudaEvent_t, kSlots> pulled_{}, added_{};
+  std::int64_t segment_bytes_;
+  int blocks_;
+  Region scratch_;
+  std::int64_t room_;  // bytes of scratch memory for one peer
+  cudaEvent_t begun_ = nullptr;
+  std::array<Lane, kLanes> lanes_;
 };
 
 }  // namespace lockstep::comm

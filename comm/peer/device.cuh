@@ -65,6 +65,14 @@ class Patience {
   int polls_ = 0;
 };
 
+/// Until a flag that `peer` sets has come to `epoch`.
+__device__ __forceinline__ void wait_for(const Call& call, const std::uint32_t* flag, std::uint32_t epoch,
+                                         int peer) {
+  Patience patience(call);
+  while (static_cast<std::int32_t>(load_acquire(flag) - epoch) < 0 && !patience.lost(peer)) {
+  }
+}
+
 /// Thread `peer` of the block tells that rank of `epoch`, and waits until it has been told. `flags` picks the
 /// row of a board.
 template <class Flags>
@@ -72,10 +80,7 @@ __device__ __forceinline__ void meet(const Call& call, std::uint32_t epoch, Flag
   const int peer = static_cast<int>(threadIdx.x);
   if (peer < call.ranks && peer != call.rank) {
     store_release(flags(*call.boards[peer]) + call.rank, epoch);
-    const std::uint32_t* mine = flags(*call.boards[call.rank]) + peer;
-    Patience patience(call);
-    while (static_cast<std::int32_t>(load_acquire(mine) - epoch) < 0 && !patience.lost(peer)) {
-    }
+    wait_for(call, flags(*call.boards[call.rank]) + peer, epoch, peer);
   }
   __syncthreads();
 }

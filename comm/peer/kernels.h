@@ -27,5 +27,9 @@ void launch_local_sum(const Call& call, Dtype dtype, const Arrays& arrays, std::
 /// Around an operation made of copies: ends on no rank before it began on every rank.
 void launch_begin(const Call& call, cudaStream_t on);
 void launch_end(const Call& call, cudaStream_t on);
+/// Tells all peers that a segment has arrived there; waits until a segment of each has arrived here. In order
+/// within a lane.
+void launch_tell(const Call& call, int lane, cudaStream_t on);
+void launch_take(const Call& call, int lane, cudaStream_t on);
 
 }  // namespace lockstep::comm

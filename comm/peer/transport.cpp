@@ -48,7 +48,7 @@ class PeerTransport final : public Transport {
         staging_(node_->control, node_->site.device, kStagingBytes),
         watch_(node_->world.watchpost(), rank()) {
     if (node_->sums.copies_from < std::numeric_limits<std::int64_t>::max())
-      copies_.emplace(node_->site.device, size(), node_->sums.segment_bytes, node_->sums.blocks);
+      copies_.emplace(node_->control, node_->site.device, node_->sums.segment_bytes, node_->sums.blocks);
     call_.notes = watch_.notes();
     call_.deadline_ns = static_cast<std::uint64_t>(node_->site.deadline_s * 1e9);
     call_.rank = rank();

@@ -123,6 +123,25 @@ __global__ void end_kernel(const __grid_constant__ Call call) {
   note_end(call);
 }
 
+__global__ void tell_kernel(const __grid_constant__ Call call, int lane) {
+  Board& own = *call.boards[call.rank];
+  const std::uint32_t segment = own.told[lane] + 1;
+  const int peer = static_cast<int>(threadIdx.x);
+  if (peer < call.ranks && peer != call.rank)
+    store_release(&call.boards[peer]->arrived[lane][call.rank], segment);
+  __syncthreads();
+  if (threadIdx.x == 0) own.told[lane] = segment;
+}
+
+__global__ void take_kernel(const __grid_constant__ Call call, int lane) {
+  Board& own = *call.boards[call.rank];
+  const std::uint32_t segment = own.taken[lane] + 1;
+  const int peer = static_cast<int>(threadIdx.x);
+  if (peer < call.ranks && peer != call.rank) wait_for(call, &own.arrived[lane][peer], segment, peer);
+  __syncthreads();
+  if (threadIdx.x == 0) own.taken[lane] = segment;
+}
+
 }  // namespace
 
 void launch_two_shot(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
@@ -155,6 +174,14 @@ void launch_begin(const Call& call, cudaStream_t on) {
 void launch_end(const Call& call, cudaStream_t on) {
   end_kernel<<<1, 32, 0, on>>>(call);
   check_launch("end of copies");
+}
+void launch_tell(const Call& call, int lane, cudaStream_t on) {
+  tell_kernel<<<1, 32, 0, on>>>(call, lane);
+  check_launch("end of a segment");
+}
+void launch_take(const Call& call, int lane, cudaStream_t on) {
+  take_kernel<<<1, 32, 0, on>>>(call, lane);
+  check_launch("wait for a segment");
 }
 
 }  // namespace lockstep::comm
