@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "core/cuda/cuda.h"
-#include "models/ops/cuda/channel_padding.h"
 #include "models/ops/cuda/convolution_plans.h"
 #include "models/ops/cuda/kernels.h"
 #include "models/ops/cuda/rowwise.h"
@@ -26,9 +25,9 @@ class Convolution final : public CudaKernel {
     if (settings_.bias) orders.emplace_back();
     return orders;
   }
-  /// The image with zero channels.
+  /// The folded image.
   [[nodiscard]] std::size_t saved_bytes() const override {
-    return pads() ? static_cast<std::size_t>(plans_.geometry.image.count()) * size_of(compute()) : 0;
+    return plans_.folding ? static_cast<std::size_t>(plans_.geometry.image.count()) * size_of(compute()) : 0;
   }
   [[nodiscard]] std::size_t workspace_bytes() const override {
     const std::size_t fresh = plans_.adding == nullptr && plans_.input_gradient != nullptr
@@ -41,14 +40,14 @@ class Convolution final : public CudaKernel {
     return epilogue_.activation != Activation::none;
   }
 
-  [[nodiscard]] bool backward_needs_input(int) const override { return !pads(); }
+  [[nodiscard]] bool backward_needs_input(int) const override { return !plans_.folding; }
 
   void forward(const Pass& pass, Stream& stream) override {
     const On on{device(), lockstep::cuda::native(stream)};
     auto* weight = slot<void>(pass.working, 0);
-    if (pads()) {
-      pad_channels(in<void>(), saved<void>(), rows_of(settings_.geometry.image), channels(), compute(), on);
-      pad_channels(weight, fresh(), weight_rows(), channels(), compute(), on);
+    if (plans_.folding) {
+      fold_image(*plans_.folding, in<void>(), saved<void>(), compute(), on);
+      fold_weight(*plans_.folding, weight, fresh(), compute(), on);
       weight = fresh();
     }
     plans_.forward->run(arrays(image(), weight, out<void>()), workspace<void>(), on.stream);
@@ -73,11 +72,7 @@ class Convolution final : public CudaKernel {
   /// Where what is added later lies first.
   [[nodiscard]] void* fresh() const { return workspace<void>(fresh_offset()); }
   [[nodiscard]] std::int64_t weight_count() const { return plans_.geometry.weight().count(); }
-  /// Whether the convolution sees more channels than there are.
-  [[nodiscard]] bool pads() const { return channels() != settings_.geometry.image[1]; }
-  [[nodiscard]] std::int64_t channels() const { return plans_.geometry.image[1]; }
-  [[nodiscard]] const void* image() const { return pads() ? saved<void>() : in<void>(); }
-  [[nodiscard]] Rows weight_rows() const { return rows_of(settings_.geometry.weight()); }
+  [[nodiscard]] const void* image() const { return plans_.folding ? saved<void>() : in<void>(); }
   [[nodiscard]] ConvolutionArrays arrays(const void* x, void* weight, void* y) const {
     auto* input = const_cast<void*>(x);
     return settings_.transposed ? ConvolutionArrays{y, weight, input} : ConvolutionArrays{input, weight, y};
@@ -86,11 +81,11 @@ class Convolution final : public CudaKernel {
   void weight_gradient(const Pass& pass, const On& on) {
     auto* gradient = slot<float>(pass.gradients, 0);
     const Dtype dtype = plans_.weight_gradient_dtype;
-    const bool direct = dtype == Dtype::f32 && !pass.accumulate && !pads();
+    const bool direct = dtype == Dtype::f32 && !pass.accumulate && !plans_.folding;
     plans_.weight_gradient->run(arrays(image(), direct ? gradient : fresh(), out_gradient<void>()),
                                 workspace<void>(), on.stream);
-    if (pads())
-      unpad_gradient(fresh(), dtype, gradient, weight_rows(), channels(), pass.accumulate, on);
+    if (plans_.folding)
+      unfold_gradient(*plans_.folding, fresh(), dtype, gradient, pass.accumulate, on);
     else if (!direct)
       widen(fresh(), dtype, gradient, weight_count(), pass.accumulate, on);
   }

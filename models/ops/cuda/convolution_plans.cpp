@@ -1,8 +1,6 @@
 #include "models/ops/cuda/convolution_plans.h"
 
 #include <algorithm>
-#include <limits>
-#include <optional>
 #include <variant>
 
 namespace lockstep::models::cuda {
@@ -10,21 +8,18 @@ namespace {
 
 constexpr double kBytesPerMs = 2.5e9;  // of the GPU's memory, for guesses that a factor of two does not upset
 
-/// Channels to choose from: the image's own, and next multiples for an image that is only fed.
-std::vector<std::int64_t> channel_choices(const Site& site, const ConvolutionSettings& settings) {
-  const std::int64_t channels = settings.geometry.image[1];
+/// An image that is only fed, with few channels, in 16 bits.
+bool worth_folding(const Site& site, const ConvolutionSettings& settings) {
+  const ConvolutionGeometry& g = settings.geometry;
   const bool fed = !settings.transposed && !site.wants_input_gradient();
-  if (!fed || settings.geometry.groups != 1 || site.options.compute == Dtype::f32 || channels >= 8)
-    return {channels};
-  if (!site.options.tune) return {8};
-  return channels < 4 ? std::vector<std::int64_t>{channels, 4, 8} : std::vector<std::int64_t>{channels, 8};
+  const bool small = g.image[1] < 8 && g.stride[0] <= 4 && g.stride[1] <= 4;
+  return fed && small && g.groups == 1 && g.dilation == Pair{1, 1} && site.options.compute != Dtype::f32 &&
+         folded(g).image.count() < INT32_MAX;
 }
 
-/// What writing and reading the padded image costs.
-double padding_ms(const Shape& image, std::int64_t channels) {
-  if (channels == image[1]) return 0;
-  const double pixels = static_cast<double>(image.count() / image[1]);
-  return pixels * static_cast<double>(image[1] + channels) * 2 / kBytesPerMs;
+/// What reading the image and writing the folded one costs.
+double folding_ms(const ConvolutionGeometry& g) {
+  return static_cast<double>(g.image.count() + folded(g).image.count()) * 2 / kBytesPerMs;
 }
 
 }  // namespace
@@ -114,19 +109,12 @@ void ConvolutionPlans::choose_adding(Direction direction) {
 }
 
 ConvolutionPlans choose_plans(const Site& site, const ConvolutionSettings& settings) {
-  std::optional<ConvolutionPlans> best;
-  double least = std::numeric_limits<double>::infinity();
-  for (const std::int64_t channels : channel_choices(site, settings)) {
-    ConvolutionSettings padded = settings;
-    const Shape& image = settings.geometry.image;
-    padded.geometry.image = {image[0], channels, image[2], image[3]};
-    ConvolutionPlans plans(site, padded);
-    const double ms = plans.measured_ms() + padding_ms(image, channels);
-    if (ms >= least) continue;
-    least = ms;
-    best = std::move(plans);
-  }
-  return std::move(*best);
+  if (!worth_folding(site, settings)) return {site, settings};
+  ConvolutionPlans plans(site, {folded(settings.geometry), settings.bias, false});
+  plans.folding = folding_of(settings.geometry);
+  if (!site.options.tune) return plans;
+  ConvolutionPlans plain(site, settings);
+  return plain.measured_ms() < plans.measured_ms() + folding_ms(settings.geometry) ? plain : plans;
 }
 
 }  // namespace lockstep::models::cuda

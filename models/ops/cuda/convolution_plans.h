@@ -1,11 +1,13 @@
 // Which plans a convolution's kernel runs: one per direction, the dtype of the weight gradient, how an input
-// gradient is added, and how many zero channels the image gets.
+// gradient is added, and whether the image is folded.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "models/ops/cuda/convolution_plan.h"
+#include "models/ops/cuda/folding.h"
 #include "models/ops/cuda/kernel_base.h"
 
 namespace lockstep::models::cuda {
@@ -26,7 +28,8 @@ class ConvolutionPlans {
   ConvolutionPlanPtr forward, input_gradient, weight_gradient;
   ConvolutionPlanPtr adding;  ///< adds the input gradient to what is there; null: sum afterwards
   Dtype weight_gradient_dtype = Dtype::f32;
-  ConvolutionGeometry geometry;  ///< with the zero channels
+  ConvolutionGeometry geometry;    ///< what the plans convolve
+  std::optional<Folding> folding;  ///< how the image becomes that, when it must
 
   [[nodiscard]] std::size_t workspace_bytes() const;
   /// Of one pass each way, where plans were timed.
@@ -41,7 +44,7 @@ class ConvolutionPlans {
   ConvolutionRequest request_;
 };
 
-/// With as many zero channels as make the first convolution of a network fast.
+/// Folded where that makes the first convolution of a network fast.
 [[nodiscard]] ConvolutionPlans choose_plans(const Site& site, const ConvolutionSettings& settings);
 
 }  // namespace lockstep::models::cuda
