@@ -120,13 +120,14 @@ class BatchNormKernel final : public CudaKernel {
 
   [[nodiscard]] std::vector<StorageOrderPtr> parameter_storage() const override { return {nullptr, nullptr}; }
   [[nodiscard]] std::size_t saved_bytes() const override {
-    return static_cast<std::size_t>(4 * rows_.width) * sizeof(float);
+    const std::int64_t words = keeps_bits() ? rows_.count * rows_.width / kBitChannels : 0;
+    return bits_offset() + static_cast<std::size_t>(words) * sizeof(uint2);
   }
   [[nodiscard]] std::size_t workspace_bytes() const override {
     return channel_partials(grid()) * sizeof(float);
   }
   [[nodiscard]] bool backward_needs_input(int input) const override { return input == 0; }
-  [[nodiscard]] bool backward_needs_output() const override { return relu_ && residual_; }
+  [[nodiscard]] bool backward_needs_output() const override { return relu_ && residual_ && !keeps_bits(); }
   /// The residual's gradient is the masked gradient of the output; without one each element's is its own.
   [[nodiscard]] bool gradient_in_place(int input) const override { return input == (residual_ ? 1 : 0); }
 
@@ -155,6 +156,12 @@ class BatchNormKernel final : public CudaKernel {
   }
 
  private:
+  /// Bits instead of the whole output tell backward where the ReLU passed.
+  [[nodiscard]] bool keeps_bits() const { return relu_ && residual_ && rows_.width % kBitChannels == 0; }
+  [[nodiscard]] std::size_t bits_offset() const {
+    return padded(static_cast<std::size_t>(4 * rows_.width) * sizeof(float));
+  }
+  [[nodiscard]] uint2* bits() const { return saved<uint2>(bits_offset()); }
   [[nodiscard]] Saved kept() const {
     auto* mean = saved<float>();
     return {mean, mean + rows_.width, mean + 2 * rows_.width, static_cast<int>(rows_.width)};
@@ -203,14 +210,16 @@ class BatchNormKernel final : public CudaKernel {
 
   template <int kLot>
   void normalise(const Pass& pass, cudaStream_t on) const {
-    const auto launch = [&]<bool kResidual, bool kRelu>() {
+    const auto launch = [&]<bool kResidual, bool kRelu, bool kBits = false>() {
       const ChannelGrid g = grid();
       channel_map_kernel<kLot, kResidual ? kUnroll : 2 * kUnroll, kResident>
           <<<g.blocks(), kChannelThreads, 0, on>>>(
-              g, Normalise<T, kLot, kResidual, kRelu>{in<T>(), residual_ ? in<T>(1) : nullptr, out<T>(),
-                                                      affine<kLot>(pass)});
+              g, Normalise<T, kLot, kResidual, kRelu, kBits>{in<T>(), residual_ ? in<T>(1) : nullptr,
+                                                             out<T>(), bits(), affine<kLot>(pass)});
     };
-    if (residual_)
+    if (keeps_bits())
+      launch.template operator()<true, true, true>();
+    else if (residual_)
       relu_ ? launch.template operator()<true, true>() : launch.template operator()<true, false>();
     else
       relu_ ? launch.template operator()<false, true>() : launch.template operator()<false, false>();
@@ -221,11 +230,14 @@ class BatchNormKernel final : public CudaKernel {
     const FinishGradients finish{kept(), slot<float>(pass.gradients, 0), slot<float>(pass.gradients, 1),
                                  pass.accumulate};
     const auto launch = [&]<Mask kMask>() {
-      const GradientSums<T, kLot, kMask> body{in<T>(), out<T>(), out_gradient<T>(), affine<kLot>(pass)};
+      const GradientSums<T, kLot, kMask> body{in<T>(), out<T>(), out_gradient<T>(), bits(),
+                                              affine<kLot>(pass)};
       sums<kLot, kUnroll>(body, finish, stream);
     };
     if (!relu_)
       launch.template operator()<Mask::none>();
+    else if (keeps_bits())
+      launch.template operator()<Mask::bits>();
     else
       residual_ ? launch.template operator()<Mask::output>() : launch.template operator()<Mask::input>();
   }

@@ -9,8 +9,23 @@
 namespace lockstep::models::cuda {
 
 /// Where a ReLU's mask comes from: there is none; the sign of the normalised input (made again as forward
-/// made it); the sign of the output, because something was added before the ReLU.
-enum class Mask : std::uint8_t { none, input, output };
+/// made it); where something was added before the ReLU, the sign of the output, or bits that forward kept of
+/// it.
+enum class Mask : std::uint8_t { none, input, output, bits };
+
+/// Bits of 64 channels of a row, for the 16 threads that hold four each: 16 bits for each of the four.
+inline constexpr int kBitChannels = 64;
+__device__ __forceinline__ void keep_bits(const bool (&positive)[kQuad], uint2* bits, std::int64_t at) {
+  const unsigned half = threadIdx.x & 16U;
+  unsigned words[kQuad];
+#pragma unroll
+  for (int i = 0; i < kQuad; ++i) words[i] = __ballot_sync(0xffffU << half, positive[i]) >> half & 0xffffU;
+  if ((threadIdx.x & 15U) == 0)
+    bits[at / kBitChannels] = make_uint2(words[0] | words[1] << 16, words[2] | words[3] << 16);
+}
+__device__ __forceinline__ bool bit_of(const uint2& bits, int i) {
+  return ((i < 2 ? bits.x : bits.y) >> (i % 2 * 16 + (threadIdx.x & 15U)) & 1U) != 0;
+}
 
 /// y = x scale + shift.
 template <int kLot>
@@ -51,14 +66,15 @@ struct Moments {
   }
 };
 
-/// y = relu(x scale + shift + residual).
-template <class T, int kLot, bool kResidual, bool kRelu>
+/// y = relu(x scale + shift + residual); kBits: keeps where that is positive.
+template <class T, int kLot, bool kResidual, bool kRelu, bool kBits>
 struct Normalise {
   struct Loaded {
     Cell<T, kLot> x, residual;
   };
   const T *x, *residual;
   T* y;
+  uint2* bits;
   Affine<kLot> affine;
 
   __device__ __forceinline__ void prepare(int channel) { affine.prepare(channel); }
@@ -70,26 +86,32 @@ struct Normalise {
   }
   __device__ __forceinline__ void use(const Loaded& l, std::int64_t at) const {
     Cell<T, kLot> result;
+    bool positive[kLot];
 #pragma unroll
     for (int i = 0; i < kLot; ++i) {
       float v = affine(lockstep::cuda::to_float(l.x.values[i]), i);
       if constexpr (kResidual) v += lockstep::cuda::to_float(l.residual.values[i]);
       if constexpr (kRelu) v = fmaxf(v, 0.0F);
+      positive[i] = v > 0;
       result.values[i] = lockstep::cuda::from_float<T>(v);
     }
+    if constexpr (kBits && kLot == kQuad) keep_bits(positive, bits, at);
     result.store(y + at);
   }
 };
 
 /// Sums of the masked gradient dz and of dz (x - mean). With a mask from the output dz replaces dy, so that
-/// nobody needs the output again.
+/// nobody needs the mask again.
 template <class T, int kLot, Mask kMask>
 struct GradientSums {
+  static constexpr bool kReplaces = kMask == Mask::output || kMask == Mask::bits;
   struct Loaded {
     Cell<T, kLot> x, dy, y;
+    uint2 bits;
   };
   const T *x, *y;
   T* dy;
+  const uint2* bits;
   Affine<kLot> affine;
   float first[kLot] = {}, second[kLot] = {}, mean[kLot] = {};
 
@@ -103,6 +125,7 @@ struct GradientSums {
     l.x = Cell<T, kLot>::load(x + at);
     l.dy = Cell<T, kLot>::load(dy + at);
     if constexpr (kMask == Mask::output) l.y = Cell<T, kLot>::load_last(y + at);
+    if constexpr (kMask == Mask::bits) l.bits = bits[at / kBitChannels];
     return l;
   }
   __device__ __forceinline__ void use(const Loaded& l, std::int64_t at) {
@@ -113,14 +136,13 @@ struct GradientSums {
       const float value = to_float(l.x.values[i]);
       float dz = to_float(l.dy.values[i]);
       if constexpr (kMask == Mask::input) dz = affine(value, i) > 0 ? dz : 0.0F;
-      if constexpr (kMask == Mask::output) {
-        dz = to_float(l.y.values[i]) > 0 ? dz : 0.0F;
-        masked.values[i] = lockstep::cuda::from_float<T>(dz);
-      }
+      if constexpr (kMask == Mask::output) dz = to_float(l.y.values[i]) > 0 ? dz : 0.0F;
+      if constexpr (kMask == Mask::bits) dz = bit_of(l.bits, i) ? dz : 0.0F;
+      if constexpr (kReplaces) masked.values[i] = lockstep::cuda::from_float<T>(dz);
       first[i] += dz;
       second[i] = fmaf(dz, value - mean[i], second[i]);
     }
-    if constexpr (kMask == Mask::output) masked.store(dy + at);
+    if constexpr (kReplaces) masked.store(dy + at);
   }
 };
 

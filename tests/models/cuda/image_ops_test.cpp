@@ -37,7 +37,7 @@ TEST_P(CudaBatchNorm, fused_with_residual_and_relu_agrees_with_the_reference) {
     expect_agreement(graph, {.backend = "cuda", .compute = Dtype::f16}, k16Bits);
   }
 }
-INSTANTIATE_TEST_SUITE_P(channels, CudaBatchNorm, ::testing::Values(1, 3, 7, 16, 17, 64, 72, 130, 136));
+INSTANTIATE_TEST_SUITE_P(channels, CudaBatchNorm, ::testing::Values(1, 3, 7, 16, 17, 64, 72, 130, 136, 192));
 
 TEST(CudaBatchNormFusion, fuses_residual_and_relu) {
   LOCKSTEP_NEEDS_GPU();
