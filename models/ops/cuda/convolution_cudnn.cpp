@@ -39,7 +39,7 @@ bool acceptable(const Descriptor& config, const ConvolutionRequest& r) {
       case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
         return true;
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
-        return r.repeatable;
+        return r.repeatable || !r.tune;
       case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
       case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
       case CUDNN_NUMERICAL_NOTE_FFT:

@@ -36,7 +36,7 @@ struct ConvolutionRequest {
   bool add = false;         ///< to what lies in the target
   bool tf32 = false;        ///< f32 products may round their operands
   bool tune = false;        ///< time the library's candidates, else take its first
-  bool repeatable = false;  ///< only engines that give the same bits again
+  bool repeatable = false;  ///< only engines that give the same bits again (also where nothing is timed)
   Device device;
 };
 
