@@ -180,38 +180,17 @@ void check(const World& world, const AllreduceBench& options) {
   Pattern::check(world.size(), options.dtype);
 }
 
-/// "double_tree:segment=4096,other=1" -> name and settings.
-std::pair<std::string, std::vector<std::pair<std::string, std::string>>> name_and_settings(
-    const std::string& text) {
-  const auto colon = text.find(':');
-  std::pair<std::string, std::vector<std::pair<std::string, std::string>>> parts{text.substr(0, colon), {}};
-  for (std::size_t at = colon; at != std::string::npos;) {
-    const auto end = text.find(',', at + 1);
-    const std::string item = text.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-    const auto equal = item.find('=');
-    if (equal == std::string::npos) {
-      throw Error(Fault::config, fmt::format("schedule '{}' has a setting without a value", text),
-                  "write name:key=value");
-    }
-    parts.second.emplace_back(item.substr(0, equal), item.substr(equal + 1));
-    at = end;
-  }
-  return parts;
-}
-
 }  // namespace
 
 std::vector<BenchSchedule> bench_schedules(const std::vector<std::string>& names) {
   std::vector<std::string> wanted = names;
   if (wanted.empty()) {
-    for (const auto& row : schedules().rows()) wanted.emplace_back(row.name);
+    for (const auto& row : schedules().rows()) {
+      if (row.name != "auto") wanted.emplace_back(row.name);  // it is one of the others
+    }
   }
   std::vector<BenchSchedule> chosen;
-  for (const std::string& text : wanted) {
-    const auto [name, settings] = name_and_settings(text);
-    const auto& row = schedules().row(name);
-    chosen.push_back({text, schedules().create(name, Options::of(row.settings, settings))});
-  }
+  for (const std::string& text : wanted) chosen.push_back({text, schedule_called(text)});
   return chosen;
 }
 

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "comm/device_transport.h"
 #include "models/model.h"
 #include "trainer/compression.h"
 #include "trainer/placement.h"
@@ -150,6 +151,18 @@ void check_reproducible(const Config& config) {
                 "reproducible mode needs one thread per rank: the number of threads changes the bits of sums",
                 "set device." + config.part_name("device") + ".threads to 1");
   }
+}
+
+std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world, Device device,
+                                           std::shared_ptr<const comm::Schedule> schedule) {
+  auto transport = comm::connect(config.part_name("transport"), config.part("transport"), *schedule, world,
+                                 {device, config.section("run").real("deadline_s")});
+  return comm::make_collectives(std::move(transport), std::move(schedule));
+}
+
+std::unique_ptr<comm::Collectives> host_collectives(const Config& config, comm::World& world) {
+  return comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
+                                comm::schedules().create("recursive_doubling", {}));
 }
 
 }  // namespace lockstep::trainer

@@ -40,4 +40,12 @@ namespace lockstep::trainer {
 /// Refuses combinations that reproducible mode cannot keep (docs/architecture.md), by name.
 void check_reproducible(const Config& config);
 
+/// Collective. Sums of buffers on `device` by `schedule`, over the transport that the config names.
+[[nodiscard]] std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world,
+                                                         Device device,
+                                                         std::shared_ptr<const comm::Schedule> schedule);
+
+/// Collective. Sums and messages of host memory, for control.
+[[nodiscard]] std::unique_ptr<comm::Collectives> host_collectives(const Config& config, comm::World& world);
+
 }  // namespace lockstep::trainer

@@ -6,7 +6,6 @@
 #include <optional>
 #include <vector>
 
-#include "comm/device_transport.h"
 #include "core/hash.h"
 #include "trainer/checkpoint.h"
 #include "trainer/compression.h"
@@ -18,6 +17,7 @@
 #include "trainer/residuals.h"
 #include "trainer/run_facts.h"
 #include "trainer/signals.h"
+#include "trainer/tune.h"
 #include "trainer/weights.h"
 
 namespace lockstep::trainer {
@@ -32,20 +32,6 @@ double seconds_since(Clock::time_point start) {
 /// How many steps may be on their way: one runs while the host prepares the next.
 constexpr int kInFlight = 2;
 
-/// Sums of buffers on `device`.
-std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world, Device device) {
-  auto schedule = comm::schedules().create(config.part_name("allreduce"), config.part("allreduce"));
-  auto transport = comm::connect(config.part_name("transport"), config.part("transport"), *schedule, world,
-                                 {device, config.section("run").real("deadline_s")});
-  return comm::make_collectives(std::move(transport), std::move(schedule));
-}
-
-/// Sums and messages of host memory.
-std::unique_ptr<comm::Collectives> host_collectives(const Config& config, comm::World& world) {
-  return comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
-                                comm::schedules().create("recursive_doubling", {}));
-}
-
 class Training {
  public:
   Training(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options)
@@ -57,7 +43,8 @@ class Training {
         plan_(plan_of(config, *train_set_, world.rank(), world.size())),
         device_(device_of(config, world)),
         loader_(open_training_loader(config, *train_set_, plan_, device_)),
-        collectives_(connect(config, world, device_)),
+        schedule_(comm::schedules().create(config.part_name("allreduce"), config.part("allreduce"))),
+        collectives_(connect(config, world, device_, schedule_)),
         control_(device_ == Device{} ? collectives_->duplicate() : host_collectives(config, world)),
         batch_norm_sum_(collectives_->duplicate()),
         replica_(loader_->spec(), options_with_sum()),
@@ -101,6 +88,7 @@ class Training {
   BatchPlan plan_;
   Device device_;
   std::unique_ptr<data::Loader> loader_;
+  std::shared_ptr<comm::Schedule> schedule_;
   std::unique_ptr<comm::Collectives> collectives_;
   comm::Control control_;
   std::unique_ptr<comm::Collectives> batch_norm_sum_;
@@ -109,7 +97,8 @@ class Training {
   RateSchedule rate_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<StepEngine> engine_;
-  comm::Verdict choice_;  ///< the compressor in use
+  comm::Verdict choice_;         ///< the compressor in use
+  std::string schedule_choice_;  ///< of `allreduce.name: auto`
   std::string stop_reason_;
   Evaluation evaluation_;
 
@@ -145,6 +134,9 @@ std::optional<Checkpoint> Training::find_checkpoint() {
 void Training::make_engine(const StateReader& saved) {
   StepOptions options = step_options(config_, plan_);
   options.exchange.device = device_;
+  schedule_choice_ = tune_exchange({config_, world_, control_, log_, options_.run_directory, options_.resume,
+                                    replica_, *loader_, *compute_},
+                                   saved, *schedule_, options.exchange);
   choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
   if (!choice_.why.empty()) log_.note(choice_.why);
   options.exchange.compression.name = choice_.compressor;
@@ -275,6 +267,7 @@ void Training::save_now() {
   StateWriter shared(checkpoint.shared);
   engine_->save(shared);
   shared.text("compressor", choice_.compressor);
+  save_choice(shared, schedule_choice_);
   StateWriter own(checkpoint.mine);
   engine_->save_own(own);
   StateWriter progress = shared.scope("progress");

@@ -18,6 +18,7 @@ constexpr std::span<const Setting> kNoSettings{};
 const Registry<Schedule>& schedules() {
   using Row = Registry<Schedule>::Row;
   static const Row rows[] = {
+      {"auto", "chosen at start-up by measurement, with the bucket size", auto_settings(), make_auto},
       {"library", "the MPI library's own all-reduce; refused in reproducible mode", kNoSettings,
        make_library},
       {"shared", "in place in memory that all ranks of a node reach; elsewhere halving-doubling",

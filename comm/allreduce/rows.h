@@ -24,6 +24,8 @@ namespace lockstep::comm {
 [[nodiscard]] std::span<const Setting> shared_memory_settings() noexcept;
 [[nodiscard]] std::unique_ptr<Schedule> make_peer(const Options& options);
 [[nodiscard]] std::span<const Setting> peer_settings() noexcept;
+[[nodiscard]] std::unique_ptr<Schedule> make_auto(const Options& options);
+[[nodiscard]] std::span<const Setting> auto_settings() noexcept;
 [[nodiscard]] std::span<const Setting> ring_settings() noexcept;
 [[nodiscard]] std::span<const Setting> double_tree_settings() noexcept;
 [[nodiscard]] std::span<const Setting> torus2d_settings() noexcept;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -106,6 +107,9 @@ class Schedule {
 
 /// The table of schedules; the config kind is `allreduce`.
 [[nodiscard]] const Registry<Schedule>& schedules();
+/// A schedule with settings in its name: "ring", "double_tree:segment=4096". Throws Fault::config for an
+/// unknown name or setting.
+[[nodiscard]] std::unique_ptr<Schedule> schedule_called(const std::string& text);
 /// The row used when the user names none. Why this one: registry.cpp.
 [[nodiscard]] std::string_view default_schedule() noexcept;
 

@@ -36,7 +36,7 @@ TEST(Bench, every_schedule_at_every_size_is_right_in_every_type) {
     options.dtype = dtype;
     for (int ranks : {1, 2, 3}) {
       const auto rows = rows_of(ranks, options);
-      ASSERT_EQ(rows.size(), 3 * schedules().rows().size());
+      ASSERT_EQ(rows.size(), 3 * bench_schedules({}).size());
       for (const AllreduceRow& row : rows) {
         EXPECT_EQ(row.wrong, 0) << row.schedule;
         EXPECT_EQ(row.count * static_cast<std::int64_t>(size_of(dtype)), row.bytes);

@@ -1,7 +1,7 @@
 // `lockstep bench`: the columns and JSON of measurements, checked sums, and figures that fit each other.
 #include <set>
 
-#include "comm/allreduce/schedule.h"
+#include "comm/bench_allreduce.h"
 #include "tests/programs/program_test.h"
 
 namespace lockstep::programs {
@@ -9,7 +9,7 @@ namespace {
 
 std::set<std::string> schedule_names() {
   std::set<std::string> names;
-  for (const auto& row : comm::schedules().rows()) names.emplace(row.name);
+  for (const auto& each : comm::bench_schedules({})) names.emplace(each.name);
   return names;
 }
 

@@ -53,6 +53,7 @@ cxxopts::Options allreduce_usage() {
        "bytes, "
        "in turn with the schedules")                                                                  //
       ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")         //
+      ("costs", "print rounds and bytes of every schedule by its formulas, and measure nothing")      //
       ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
   return options;
@@ -87,6 +88,10 @@ int bench_allreduce(Context& context) {
   bench.schedules =
       comm::bench_schedules(given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
                                                         : std::vector<std::string>{});
+  if (given.count("costs") > 0) {
+    std::printf("%s", comm::cost_table().c_str());
+    return 0;
+  }
   comm::World& world = context.world();
   bench.lent_memory = given.count("own-memory") == 0;
   bench.device = device_called(given["device"].as<std::string>(), world);

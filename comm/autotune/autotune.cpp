@@ -1,0 +1,163 @@
+#include "comm/autotune/autotune.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "comm/autotune/sweep.h"
+#include "comm/bench_allreduce.h"
+#include "comm/collectives.h"
+#include "core/error.h"
+#include "core/hash.h"
+
+namespace lockstep::comm {
+namespace {
+
+constexpr std::int64_t kBuckets[] = {1 << 20, 4 << 20, 8 << 20, 25 << 20, 64 << 20};
+constexpr std::size_t kMeasured = 3;  // the best predicted ones are measured
+
+std::vector<std::string> candidates(const TuneTask& task) {
+  if (!task.schedule.empty()) return {task.schedule};
+  std::vector<std::string> names{"ring:segment=65536"};
+  for (const BenchSchedule& each : bench_schedules({})) names.push_back(each.name);
+  return names;
+}
+
+std::vector<std::int64_t> bucket_sizes(const TuneTask& task) {
+  if (task.bucket_bytes > 0) return {task.bucket_bytes};
+  return {std::begin(kBuckets), std::end(kBuckets)};
+}
+
+bool faster(const TuneRow& a, const TuneRow& b) { return a.step_s < b.step_s; }
+
+std::vector<TuneRow> predictions(const CostModel& model, const Topology& topology, const TuneTask& task) {
+  std::vector<TuneRow> rows;
+  for (const std::string& name : candidates(task)) {
+    const auto schedule = schedule_called(name);
+    for (const std::int64_t bucket : bucket_sizes(task)) {
+      const auto sum_s = [&](std::int64_t bytes) {
+        return predicted_s(model, name, *schedule, topology, bytes);
+      };
+      rows.push_back({.schedule = name,
+                      .bucket_bytes = bucket,
+                      .predicted_sum_s = sum_s(std::min(bucket, task.total_bytes)),
+                      .step_s = predicted_step_s(task.backward_s, task.total_bytes, bucket,
+                                                 task.first_bucket_bytes, sum_s)});
+    }
+  }
+  std::stable_sort(rows.begin(), rows.end(), faster);
+  return rows;
+}
+
+/// Measures a candidate's sum of a whole bucket, and scales its predicted sums to that.
+void verify(World& world, const CostModel& model, const Topology& topology, const TuneTask& task,
+            TuneRow& row) {
+  const std::int64_t bytes = std::min(row.bucket_bytes, task.total_bytes);
+  AllreduceBench bench{.min_bytes = bytes,
+                       .max_bytes = bytes,
+                       .warmup = 1,
+                       .iterations = 3,
+                       .deadline_s = task.deadline_s,
+                       .schedules = bench_schedules({row.schedule})};
+  row.measured_sum_s = bench_allreduce(world, bench).front().min_s;
+  const auto schedule = schedule_called(row.schedule);
+  const double scale = row.measured_sum_s / std::max(row.predicted_sum_s, 1e-9);
+  row.step_s = predicted_step_s(
+      task.backward_s, task.total_bytes, row.bucket_bytes, task.first_bucket_bytes,
+      [&](std::int64_t part) { return scale * predicted_s(model, row.schedule, *schedule, topology, part); });
+}
+
+/// Each schedule's best bucket size, the best schedules first, measured; then what was only predicted.
+Choice measured_choice(World& world, const TuneTask& task) {
+  const Topology topology = world.transport(task.deadline_s)->topology();
+  const CostModel model = measure_costs(world, task.deadline_s);
+  Choice choice;
+  for (const TuneRow& row : predictions(model, topology, task)) {
+    const bool seen = std::any_of(choice.rows.begin(), choice.rows.end(),
+                                  [&](const TuneRow& each) { return each.schedule == row.schedule; });
+    if (!seen) choice.rows.push_back(row);
+  }
+  const std::size_t measured = std::min(kMeasured, choice.rows.size());
+  for (std::size_t i = 0; i < measured; ++i) verify(world, model, topology, task, choice.rows[i]);
+  std::stable_sort(choice.rows.begin(), choice.rows.begin() + static_cast<std::ptrdiff_t>(measured), faster);
+  choice.schedule = choice.rows.front().schedule;
+  choice.bucket_bytes = choice.rows.front().bucket_bytes;
+  return choice;
+}
+
+/// Names the machine, the layout of ranks and the task.
+std::string cache_file(const std::vector<std::string>& hosts, const World& world, const TuneTask& task) {
+  if (task.cache_directory.empty()) return {};
+  std::string key = fmt::format("{} {} {} {} {} {:.1g}", world.description(), task.total_bytes, task.schedule,
+                                task.bucket_bytes, task.first_bucket_bytes, task.backward_s);
+  for (const std::string& host : hosts) key += " " + host;
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < key.size(); ++i) hash += mix(i, static_cast<unsigned char>(key[i]));
+  return task.cache_directory + "/allreduce-" + hash_text(hash) + ".json";
+}
+
+std::string contents(const std::string& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace
+
+Choice autotune(World& world, const TuneTask& task) {
+  Control control(make_collectives(world.transport(task.deadline_s),
+                                   schedules().create("recursive_doubling", Options())));
+  const std::string file = cache_file(control.gather(world.host()), world, task);
+  const std::string kept = control.broadcast(world.rank() == 0 && !file.empty() ? contents(file) : "");
+  if (!kept.empty()) {
+    Choice choice = choice_of(kept);
+    choice.from_cache = true;
+    return choice;
+  }
+  const Choice mine = measured_choice(world, task);
+  Choice choice = choice_of(control.broadcast(text_of(mine)));
+  choice.rows = mine.rows;
+  if (world.rank() == 0 && !file.empty()) {
+    std::error_code ignored;  // a cache that cannot be written is only slower
+    std::filesystem::create_directories(task.cache_directory, ignored);
+    std::ofstream(file) << text_of(choice) << "\n";
+  }
+  return choice;
+}
+
+std::string text_of(const Choice& choice) {
+  return nlohmann::json{{"schedule", choice.schedule}, {"bucket_bytes", choice.bucket_bytes}}.dump();
+}
+
+Choice choice_of(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object() || !json.value("schedule", nlohmann::json()).is_string() ||
+      !json.value("bucket_bytes", nlohmann::json()).is_number_integer()) {
+    throw Error(Fault::config, "'" + text + "' is no choice of an all-reduce",
+                "delete that file to choose anew");
+  }
+  Choice choice;
+  choice.schedule = json["schedule"];
+  choice.bucket_bytes = json["bucket_bytes"];
+  return choice;
+}
+
+std::string report_of(const Choice& choice) {
+  std::string text = fmt::format("all-reduce chosen: {}, buckets of {:.1f} MiB{}", choice.schedule,
+                                 static_cast<double>(choice.bucket_bytes) / (1 << 20),
+                                 choice.from_cache ? " (as before on these hosts)" : "");
+  for (const TuneRow& row : choice.rows) {
+    const std::string measured =
+        row.measured_sum_s > 0 ? fmt::format("{:10.0f} us", row.measured_sum_s * 1e6) : "            -";
+    text += fmt::format(
+        "\n  {:<22} {:6.1f} MiB  predicted {:10.0f} us  measured {}  backward and sums {:10.0f} us",
+        row.schedule, static_cast<double>(row.bucket_bytes) / (1 << 20), row.predicted_sum_s * 1e6, measured,
+        row.step_s * 1e6);
+  }
+  return text;
+}
+
+}  // namespace lockstep::comm
