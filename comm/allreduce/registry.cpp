@@ -19,8 +19,7 @@ const Registry<Schedule>& schedules() {
   using Row = Registry<Schedule>::Row;
   static const Row rows[] = {
       {"auto", "chosen at start-up by measurement, with the bucket size", auto_settings(), make_auto},
-      {"library", "the MPI library's own all-reduce; refused in reproducible mode", kNoSettings,
-       make_library},
+      {"library", "all-reduce of MPI or NCCL; refused in reproducible mode", kNoSettings, make_library},
       {"shared", "in place in memory that all ranks of a node reach; elsewhere halving-doubling",
        shared_memory_settings(), make_shared_memory},
       {"ring", "neighbours only; fewest bytes at any rank count, 2(p-1) rounds", ring_settings(), make_ring},

@@ -44,6 +44,21 @@ void add_residuals(std::vector<OpCase>& cases) {
   }));
 }
 
+/// Tokens, positions, and the output layer that shares the tokens' weight.
+void add_embeddings(std::vector<OpCase>& cases) {
+  cases.push_back(op_case("embedding_and_tied_output", [](GraphBuilder& b) {
+    int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
+    x = b.position_embedding(x, "positions", {.context = 9}, {});
+    b.predict(b.tied_linear(x, "head", "tokens"));
+    b.loss(SoftmaxCrossEntropy{});
+  }));
+  cases.push_back(op_case("embedding_alone", [](GraphBuilder& b) {
+    int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
+    b.predict(b.linear(x, "head", {.out_features = 5}, {}));
+    b.loss(SoftmaxCrossEntropy{.label_smoothing = 0.1F, .ignore_index = 2});
+  }));
+}
+
 }  // namespace
 
 std::vector<OpCase> sequence_cases() {
@@ -89,17 +104,7 @@ std::vector<OpCase> sequence_cases() {
     // Scores of wide heads are near 100 here, so that f32 rounds exponents by 1e-5.
     if (a.depth >= 64) cases.back().tolerance = 5e-5;
   }
-  cases.push_back(op_case("embedding_and_tied_output", [](GraphBuilder& b) {
-    int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
-    x = b.position_embedding(x, "positions", {.context = 9}, {});
-    b.predict(b.tied_linear(x, "head", "tokens"));
-    b.loss(SoftmaxCrossEntropy{});
-  }));
-  cases.push_back(op_case("embedding_alone", [](GraphBuilder& b) {
-    int x = b.embedding(b.input({6}, Dtype::i32), "tokens", {.vocabulary = 5, .width = 7}, {});
-    b.predict(b.linear(x, "head", {.out_features = 5}, {}));
-    b.loss(SoftmaxCrossEntropy{.label_smoothing = 0.1F, .ignore_index = 2});
-  }));
+  add_embeddings(cases);
   return cases;
 }
 
