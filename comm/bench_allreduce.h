@@ -61,7 +61,7 @@ struct AllreduceRow {
 
 /// What `bench allreduce --beside` measures: the library's own all-reduce as its users call it, where the
 /// world has one, and "copy": every rank copies as many bytes at once. A sum must read each array and write
-/// each result, so no sum in memory is faster than that. On GPUs of one node a rank copies to the next one:
+/// each result, so the copy is the yardstick. On GPUs of one node a rank copies to the next one:
 /// with busbw as its algbw, what links carry both ways.
 [[nodiscard]] std::vector<Contender> contenders_of(World& world, const AllreduceBench& options);
 
