@@ -116,7 +116,7 @@ __device__ __forceinline__ RowLoss row_loss(const T* logits, std::int64_t target
   const float own = log_sum - (own_logit - all.peak);
   const float mean = log_sum - (all.plain / static_cast<float>(set.classes) - all.peak);
   const float loss = (1 - set.smoothing) * own + set.smoothing * mean;
-  return {valid ? fmaxf(loss, 0.0F) : own_logit, {all.peak, log_sum}};
+  return {loss < 0 ? 0.0F : loss, {all.peak, log_sum}};  // NaN stays NaN
 }
 
 /// dx (+)= the row's gradient, 0 where `factor` is; `dx` may be `x`.
