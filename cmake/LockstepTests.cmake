@@ -8,7 +8,7 @@ function(lockstep_count_gpu_test name labels)
 endfunction()
 
 # lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize]): one GoogleTest program; ctest sees its cases.
-# Label `sanitize` puts it into the asan and tsan presets; label `gpu` keeps it out of every preset but cuda's (its cases skip
+# Label `sanitize` puts it into the asan preset, `threads` into tsan's; label `gpu` keeps it out of every preset but cuda's (its cases skip
 # themselves where there is no GPU).
 function(lockstep_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS" ${ARGN})
@@ -19,6 +19,9 @@ function(lockstep_test name)
   target_compile_definitions(test_${name} PRIVATE LOCKSTEP_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data")
   if("sanitize" IN_LIST arg_LABELS)
     add_dependencies(sanitize_tests test_${name})
+  endif()
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(thread_tests test_${name})
   endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
   gtest_discover_tests(
