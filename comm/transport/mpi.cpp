@@ -6,9 +6,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "comm/transport/patience.h"
@@ -18,9 +16,6 @@ namespace lockstep::comm {
 namespace {
 
 constexpr int kTag = 0;
-/// How long a rank whose wait expired too leaves the report, and ending the job, to the rank that expired
-/// first.
-constexpr auto kLeaveReport = std::chrono::seconds(5);
 
 struct Piece {
   int peer = 0;
@@ -181,13 +176,7 @@ class MpiTransport final : public HostTransport {
 
   [[noreturn]] void expire(const Operation& operation, const Deadline& deadline,
                            std::vector<int> waiting_for) {
-    const double waited_s = deadline.waited_s();
-    job_->failed = true;
-    MpiWatch::Answers answers = job_->watch.ask(id_);
-    const DeadlineExpired report(
-        {rank(), operation, waited_s, std::move(waiting_for), std::move(answers.positions)});
-    if (answers.told_elsewhere) std::this_thread::sleep_for(kLeaveReport);
-    throw report;
+    throw report_expired(*job_, id_, {rank(), operation, deadline.waited_s(), std::move(waiting_for), {}});
   }
 
   [[nodiscard]] bool shares() const noexcept override { return topology().nodes() == 1; }

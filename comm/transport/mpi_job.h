@@ -110,6 +110,11 @@ struct MpiJob {
 [[nodiscard]] std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiJob> job, MPI_Comm comm,
                                                             double deadline_s, std::int64_t piece_bytes);
 
+/// What becomes of a wait that expired: asks the other ranks where they are on `transport` and makes the
+/// report. Blocks for some seconds, longer where another rank reports first. MPI cannot be finalised
+/// afterwards.
+[[nodiscard]] DeadlineExpired report_expired(MpiJob& job, int transport, Expired expired);
+
 /// Collective. A number for a transport, the same on every rank.
 [[nodiscard]] int number_transport(MpiJob& job, MPI_Comm comm, const Deadline& deadline);
 /// Collective. A place on the watch for what is not an MPI transport.

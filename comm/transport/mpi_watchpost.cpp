@@ -1,4 +1,5 @@
-// The report of transports that move bytes by other means (NCCL) but whose ranks are MPI's.
+// The report of a wait that expired, also for transports that move bytes by other means (NCCL) but whose
+// ranks are MPI's.
 #include <spdlog/fmt/fmt.h>
 
 #include <chrono>
@@ -11,7 +12,8 @@ namespace lockstep::comm {
 
 namespace {
 
-/// As mpi.cpp: time for the rank that expired first to report and end the job.
+/// How long a rank whose wait expired too leaves the report, and ending the job, to the rank that expired
+/// first.
 constexpr auto kLeaveReport = std::chrono::seconds(5);
 
 class MpiWatchpost final : public Watchpost {
@@ -21,10 +23,7 @@ class MpiWatchpost final : public Watchpost {
   void publish(const Position& position) override { job_->watch.publish(id_, position); }
 
   [[nodiscard]] DeadlineExpired report(const Operation& operation, double waited_s) override {
-    job_->failed = true;
-    MpiWatch::Answers answers = job_->watch.ask(id_);
-    if (answers.told_elsewhere) std::this_thread::sleep_for(kLeaveReport);
-    return DeadlineExpired({rank_, operation, waited_s, {}, std::move(answers.positions)});
+    return report_expired(*job_, id_, {rank_, operation, waited_s, {}, {}});
   }
 
  private:
@@ -34,6 +33,15 @@ class MpiWatchpost final : public Watchpost {
 };
 
 }  // namespace
+
+DeadlineExpired report_expired(MpiJob& job, int transport, Expired expired) {
+  job.failed = true;
+  MpiWatch::Answers answers = job.watch.ask(transport);
+  expired.positions = std::move(answers.positions);
+  DeadlineExpired report(expired);
+  if (answers.told_elsewhere) std::this_thread::sleep_for(kLeaveReport);
+  return report;
+}
 
 int number_transport(MpiJob& job, MPI_Comm comm, const Deadline& deadline) {
   int id = ++job.transports;  // all ranks use rank 0's number
