@@ -24,10 +24,12 @@ function(lockstep_test name)
     add_dependencies(thread_tests test_${name})
   endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
+  # gtest_discover_tests takes a list apart and would keep one label of several. Joined they are found alike: ctest searches.
+  string(JOIN "," labels ${arg_LABELS})
   gtest_discover_tests(
     test_${name}
     DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300)
+    PROPERTIES LABELS "${labels}" TIMEOUT 300)
 endfunction()
 
 # lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main
