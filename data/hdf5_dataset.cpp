@@ -40,15 +40,17 @@ struct Part {
   std::vector<std::unique_ptr<RowReader>> readers;  ///< one per tensor
 };
 
-Error no_split(const Hdf5File& file, const std::string& split) {
+Error no_split(const Hdf5File& file, const std::string& split, const std::string& key) {
   const auto groups = file.groups();
-  return {Fault::data,
-          fmt::format("'{}' has no split '{}'; its groups are: {}", file.path(), split,
-                      groups.empty() ? "none" : fmt::format("{}", fmt::join(groups, ", "))),
-          groups.empty()
-              ? "if the samples lie at the top of the file, name the split '/'; `lockstep data import hdf5` "
-                "makes a data set of any HDF5 file"
-              : "choose one of its groups, or import the file with `lockstep data import`"};
+  return {
+      Fault::data,
+      fmt::format("'{}' has no split '{}'; its groups are: {}", file.path(), split,
+                  groups.empty() ? "none" : fmt::format("{}", fmt::join(groups, ", "))),
+      groups.empty()
+          ? fmt::format("if the samples lie at the top of the file, set {} to '/'; `lockstep data import "
+                        "hdf5` makes a data set of any HDF5 file",
+                        key)
+          : fmt::format("set {} to one of its groups, or import the file with `lockstep data import`", key)};
 }
 
 /// The tensors of a group, each with as many rows.
@@ -92,7 +94,8 @@ std::int64_t whole_number(const std::string& text) {
 
 class Hdf5Samples final : public Dataset {
  public:
-  Hdf5Samples(const std::vector<std::string>& patterns, std::string split, std::size_t cache_bytes)
+  Hdf5Samples(const std::vector<std::string>& patterns, std::string split, std::size_t cache_bytes,
+              const std::string& split_key)
       : split_(std::move(split)), group_(group_path(split_)), cache_(cache_bytes) {
     std::optional<Hdf5File> without;
     for (const auto& path : expand_globs(patterns)) {
@@ -103,7 +106,7 @@ class Hdf5Samples final : public Dataset {
         without = file;
       }
     }
-    if (parts_.empty() && without) throw no_split(*without, split_);
+    if (parts_.empty() && without) throw no_split(*without, split_, split_key);
     if (parts_.empty()) {
       throw Error(Fault::data, "no data file was named", "give `data.files` one or more HDF5 files");
     }
@@ -206,8 +209,8 @@ std::vector<std::string> expand_globs(const std::vector<std::string>& patterns) 
 }
 
 std::unique_ptr<Dataset> open_hdf5(const std::vector<std::string>& files, const std::string& split,
-                                   std::size_t cache_bytes) {
-  return std::make_unique<Hdf5Samples>(files, split, cache_bytes);
+                                   std::size_t cache_bytes, const std::string& split_key) {
+  return std::make_unique<Hdf5Samples>(files, split, cache_bytes, split_key);
 }
 
 }  // namespace lockstep::data

@@ -119,9 +119,10 @@ inline constexpr std::size_t kDefaultCacheBytes = std::size_t{512} << 20;
 
 /// Opens one HDF5 file, several, or globs as one data set, in the order given (globs sorted). `split` picks a
 /// group ("train", "test", "validation", or "/" for the top); files without it are left out when others have
-/// it. Throws Fault::data naming file and cure.
+/// it. Throws Fault::data naming file and cure; `split_key` is the setting that names the split.
 [[nodiscard]] std::unique_ptr<Dataset> open_hdf5(const std::vector<std::string>& files,
                                                  const std::string& split,
-                                                 std::size_t cache_bytes = kDefaultCacheBytes);
+                                                 std::size_t cache_bytes = kDefaultCacheBytes,
+                                                 const std::string& split_key = "data.split");
 
 }  // namespace lockstep::data

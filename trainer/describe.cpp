@@ -89,6 +89,7 @@ std::string describe_plan(const Config& config, int ranks) {
   check_reproducible(config);
   check_compression(config);
   const auto dataset = open_dataset(config);
+  static_cast<void>(open_evaluation_set(config, *dataset));  // found missing now, not after training
   const Device device = lone_device(config);
   const BatchPlan plan = plan_of(config, *dataset, 0, ranks);
   const auto loader = open_training_loader(config, *dataset, plan, device);

@@ -87,7 +87,7 @@ class Speaker {
 }  // namespace
 
 Evaluation evaluate_file(const Config& config, const std::string& file, comm::World& world) {
-  const auto dataset = open_dataset(config, config.section("eval").text("split"));
+  const auto dataset = open_evaluation_set(config);
   const std::int64_t microbatch = evaluation_microbatch(config);
   const data::LoaderSpec spec = data::describe_samples(*dataset, config.section("data"), false);
   Replica replica(spec, replica_options(config, device_of(config, world), microbatch, false));

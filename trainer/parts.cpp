@@ -41,17 +41,45 @@ StepOptions::Record recording_of(const Config& config) {
                           : StepOptions::Record::where_possible;
 }
 
-}  // namespace
-
-std::unique_ptr<data::Dataset> open_dataset(const Config& config, const std::string& split) {
+/// The split that the setting `section`.split names.
+std::unique_ptr<data::Dataset> open_split(const Config& config, const std::string& section) {
   const Options settings = config.section("data");
   const std::vector<std::string> files = settings.texts("files");
   if (files.empty()) {
     throw Error(Fault::config, "data.files is empty",
                 "name the HDF5 file of the data set; `lockstep data` makes one");
   }
-  return data::open_hdf5(files, split.empty() ? settings.text("split") : split,
-                         data::cache_bytes_of(settings));
+  return data::open_hdf5(files, config.section(section).text("split"), data::cache_bytes_of(settings),
+                         section + ".split");
+}
+
+/// "[1, 28, 28] with targets [] of 10 classes".
+std::string sample_text(const data::LoaderSpec& spec) {
+  return spec.input.text() + " with targets " + spec.target.text() + " of " + std::to_string(spec.classes) +
+         " classes";
+}
+
+}  // namespace
+
+std::unique_ptr<data::Dataset> open_dataset(const Config& config) { return open_split(config, "data"); }
+
+std::unique_ptr<data::Dataset> open_evaluation_set(const Config& config) {
+  return open_split(config, "eval");
+}
+
+std::unique_ptr<data::Dataset> open_evaluation_set(const Config& config, const data::Dataset& trained) {
+  auto set = open_evaluation_set(config);
+  const Options settings = config.section("data");
+  const data::LoaderSpec ours = data::describe_samples(trained, settings, true);
+  const data::LoaderSpec theirs = data::describe_samples(*set, settings, false);
+  if (theirs.input != ours.input || theirs.target != ours.target || theirs.classes != ours.classes) {
+    throw Error(Fault::data,
+                "samples of eval.split '" + config.section("eval").text("split") + "' are " +
+                    sample_text(theirs) + ", those of data.split '" + settings.text("split") + "' " +
+                    sample_text(ours),
+                "set eval.split to a split of like samples; data.size brings images to one size");
+  }
+  return set;
 }
 
 BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks) {

@@ -16,9 +16,13 @@
 
 namespace lockstep::trainer {
 
-/// Opens the split that section "data" names (or `split` when not empty).
-[[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const Config& config,
-                                                          const std::string& split = {});
+/// The split to train on, as section "data" names it.
+[[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const Config& config);
+/// The split of the same files that section "eval" names.
+[[nodiscard]] std::unique_ptr<data::Dataset> open_evaluation_set(const Config& config);
+/// The same, refused (Fault::data) unless its samples fit a model that trains on `trained`.
+[[nodiscard]] std::unique_ptr<data::Dataset> open_evaluation_set(const Config& config,
+                                                                 const data::Dataset& trained);
 
 /// The training loader of a shard, with its arrays where `device` copies them from best.
 [[nodiscard]] std::unique_ptr<data::Loader> open_training_loader(const Config& config,

@@ -39,6 +39,7 @@ class Training {
         log_(log),
         options_(options),
         train_set_(open_dataset(config)),
+        eval_set_(open_evaluation_set(config, *train_set_)),
         plan_(plan_of(config, *train_set_, world.rank(), world.size())),
         device_(device_of(config, world)),
         loader_(open_training_loader(config, *train_set_, plan_, device_)),
@@ -247,7 +248,6 @@ void Training::handle_nonfinite(const StepResult& result) {
 }
 
 void Training::evaluate_now() {
-  if (!eval_set_) eval_set_ = open_dataset(config_, config_.section("eval").text("split"));
   evaluation_ = evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
                          evaluation_options(config_, plan_.microbatch), control_, *compute_);
   const bool best = at_.note_evaluation(evaluation_.values.front().second, evaluation_.larger_is_better);

@@ -210,6 +210,9 @@ TEST(Hdf5Samples, missing_split_unequal_files_and_uneven_tensors_are_refused_wit
   const auto a = numbered_file(folder.file("a.h5"), 5);
   auto error = error_of([&] { (void)open_hdf5({a}, "test"); });
   EXPECT_TRUE(mentions(error, "no split 'test'") && mentions(error, "train")) << error.what();
+  EXPECT_NE(error.hint().find("set data.split"), std::string::npos) << error.hint();
+  error = error_of([&] { (void)open_hdf5({a}, "test", kDefaultCacheBytes, "eval.split"); });
+  EXPECT_NE(error.hint().find("set eval.split"), std::string::npos) << error.hint();
   const auto t = token_file(folder.file("t.h5"), 50, 9);
   error = error_of([&] { (void)open_hdf5({a, t}, "train"); });
   EXPECT_TRUE(mentions(error, "different tensors") && mentions(error, "t.h5")) << error.what();

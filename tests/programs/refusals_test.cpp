@@ -77,6 +77,32 @@ TEST_F(Refusal, hdf5_file_without_our_splits) {
   expect_refused(train(""), 3, {"images.h5", "train"});
 }
 
+TEST_F(Refusal, missing_evaluation_split_names_the_key_before_a_step_is_trained) {
+  const Ran ran = train("--set eval.split=validation --set run.log_every=1");
+  expect_refused(ran, 3, {"images.h5", "no split 'validation'", "test, train", "set eval.split"});
+  EXPECT_FALSE(holds(ran.output, "loss")) << ran.output;
+  EXPECT_FALSE(std::filesystem::exists(dir() + "/run/metrics.jsonl"));
+  expect_refused(shell("$L train " + dir() + "/c.yaml --dry-run --set eval.split=validation"), 3,
+                 {"set eval.split"});
+  expect_refused(train("--set data.split=trian"), 3, {"no split 'trian'", "set data.split"});
+}
+
+TEST_F(Refusal, evaluation_split_of_another_shape_is_named_before_a_step_is_trained) {
+  {
+    auto file = data::Hdf5File::edit(dir() + "/images.h5");
+    file.make_group("/small");
+    std::vector<float> images(2 * 25);
+    std::vector<std::int32_t> labels(2);
+    file.make_dataset("/small/image", Dtype::f32, Shape{2, 1, 5, 5})
+        .write_rows(0, 2, flat(std::span(images)));
+    file.make_dataset("/small/label", Dtype::i32, Shape{2}).write_rows(0, 2, flat(std::span(labels)));
+    file.flush();
+  }
+  const Ran ran = train("--set eval.split=small --set run.log_every=1");
+  expect_refused(ran, 3, {"eval.split 'small'", "[1, 5, 5]", "data.split 'train'", "[1, 6, 6]"});
+  EXPECT_FALSE(holds(ran.output, "loss")) << ran.output;
+}
+
 TEST_F(Refusal, label_out_of_range) { expect_refused(train("--set data.classes=2"), 3, {"label", "2"}); }
 
 TEST_F(Refusal, weights_of_another_shape) {
