@@ -73,6 +73,7 @@ Sampler make_sampler(const Dataset& dataset, const Options& settings, const Load
                          .shard = options.shard,
                          .tail = options.tail,
                          .train = options.train,
+                         .shuffle = settings.boolean("shuffle"),
                          .seed = options.seed};
   if (options.train && settings.text("sharding") == "files") sampler = pin_files(dataset, spec, sampler);
   return Sampler(sampler);

@@ -18,6 +18,8 @@ constexpr std::array kSettings{
         "subtract the mean and divide by the deviation per channel; 8-bit images are scaled to [0,1] first"},
     Setting{"mean", SettingType::reals, "[]", "per channel; empty: what the files state"},
     Setting{"deviation", SettingType::reals, "[]", "per channel; empty: what the files state"},
+    Setting{"shuffle", SettingType::boolean, "true",
+            "another order every epoch when training; false: as stored, every epoch"},
     Setting{"crop", SettingType::text, "none",
             "random crop when training: of the image padded with zeros, or of random size and shape",
             "none|padded|resized"},

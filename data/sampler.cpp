@@ -110,7 +110,10 @@ Pick Sampler::pick(std::int64_t step, std::int64_t j) const {
   const EpochOrder order(options_.seed + own, pick.epoch, samples);
   for (std::int64_t row = 0; row < m; ++row) {
     const std::int64_t position = first + row;
-    const std::int64_t sample = options_.train ? order(position % samples) : std::min(position, samples - 1);
+    const std::int64_t wrapped = position % samples;
+    const std::int64_t sample = !options_.train    ? std::min(position, samples - 1)
+                                : options_.shuffle ? order(wrapped)
+                                                   : wrapped;
     pick.samples[static_cast<std::size_t>(row)] = options_.begin + sample;
   }
   return pick;
@@ -120,8 +123,9 @@ std::string Sampler::tail_note() const {
   if (!options_.train) return {};
   const std::int64_t dealt = steps_ * per_step();
   if (dealt < options_.samples) {
-    return fmt::format("{} of {} samples, other ones each epoch, are left out because they fill no step",
-                       options_.samples - dealt, options_.samples);
+    return fmt::format("{} of {} samples, {} each epoch, are left out because they fill no step",
+                       options_.samples - dealt, options_.samples,
+                       options_.shuffle ? "other ones" : "the same ones");
   }
   if (dealt > options_.samples) {
     return fmt::format("{} samples are seen twice an epoch to fill the last step", dealt - options_.samples);

@@ -43,9 +43,10 @@ struct SamplerOptions {
   std::int64_t microbatch = 1;
   Shard shard = {};
   Tail tail = Tail::drop;
-  bool train = true;   ///< false: fixed order, one pass, the last microbatch partly filled
-  bool local = false;  ///< the samples belong to this shard alone (files pinned to ranks): it deals them to
-                       ///< its own microbatches only
+  bool train = true;    ///< false: fixed order, one pass, the last microbatch partly filled
+  bool shuffle = true;  ///< when training: another order every epoch, or the stored one
+  bool local = false;   ///< the samples belong to this shard alone (files pinned to ranks): it deals them to
+                        ///< its own microbatches only
   std::uint64_t seed = 0;
   std::int64_t steps =
       0;  ///< steps an epoch has; 0: what the samples give (shards of unlike size must agree)

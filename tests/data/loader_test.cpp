@@ -85,6 +85,15 @@ TEST_F(LoaderTest, ranks_together_see_each_sample_of_an_epoch_once) {
   }
 }
 
+TEST_F(LoaderTest, unshuffled_order_is_the_stored_one) {
+  const auto loader = make_loader(*set_, loader_options({{"shuffle", "false"}, {"threads", "2"}}),
+                                  {.seed = 3, .microbatch = 2, .shard = shard_of(1, 2, 4)});
+  // Rank 1 takes microbatches 2 and 3 of steps of 8 samples.
+  EXPECT_EQ(take(*loader, 2).indices, (std::vector<std::int64_t>{4, 5}));
+  EXPECT_EQ(take(*loader, 2).indices, (std::vector<std::int64_t>{6, 7}));
+  EXPECT_EQ(take(*loader, 2).indices, (std::vector<std::int64_t>{12, 13}));
+}
+
 TEST_F(LoaderTest, threads_do_not_change_what_is_dealt) {
   const LoaderOptions how{.seed = 5, .microbatch = 3, .shard = shard_of(1, 2, 4)};
   const auto one = make_loader(*set_, loader_options({{"crop", "padded"}, {"flip", "true"}}), how);

@@ -174,6 +174,20 @@ TEST(Sampler, positions_number_samples_across_epochs) {
   EXPECT_EQ(pick.rows, 2);
 }
 
+TEST(Sampler, unshuffled_samples_come_as_stored_in_every_epoch_at_any_number_of_ranks) {
+  for (const int ranks : {1, 2, 3}) {
+    SamplerOptions options{.samples = 26, .microbatch = 2, .tail = Tail::drop, .shuffle = false, .seed = 9};
+    std::vector<std::int64_t> stored(24);
+    std::iota(stored.begin(), stored.end(), 0);
+    for (std::int64_t epoch = 0; epoch < 2; ++epoch)
+      EXPECT_EQ(epoch_of(options, ranks, 4, epoch), stored) << ranks << " ranks";
+    options.tail = Tail::wrap;
+    const std::vector<std::int64_t> more{24, 25, 0, 1, 2, 3, 4, 5};
+    stored.insert(stored.end(), more.begin(), more.end());
+    EXPECT_EQ(epoch_of(options, ranks, 4, 1), stored) << ranks << " ranks";
+  }
+}
+
 TEST(Sampler, no_full_step_is_refused_unless_wrapped) {
   const SamplerOptions options{.samples = 5, .microbatch = 4, .shard = shard_of(0, 1, 2)};
   const auto error = error_of([&] { const Sampler sampler(options); });
@@ -186,7 +200,9 @@ TEST(Sampler, no_full_step_is_refused_unless_wrapped) {
 
 TEST(Sampler, tail_note_counts_what_fills_no_step) {
   SamplerOptions options{.samples = 103, .microbatch = 5, .shard = shard_of(0, 1, 4)};
-  EXPECT_NE(Sampler(options).tail_note().find("3 of 103"), std::string::npos);
+  EXPECT_NE(Sampler(options).tail_note().find("3 of 103 samples, other ones"), std::string::npos);
+  options.shuffle = false;
+  EXPECT_NE(Sampler(options).tail_note().find("3 of 103 samples, the same ones"), std::string::npos);
   options.tail = Tail::wrap;
   EXPECT_NE(Sampler(options).tail_note().find("17 samples"), std::string::npos);
   options.samples = 100;
