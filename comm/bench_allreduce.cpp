@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "comm/bench_pattern.h"
+#include "comm/bench_sweep.h"
 #include "comm/collectives.h"
 #include "comm/device_transport.h"
 #include "core/error.h"
@@ -95,13 +96,6 @@ class Bench {
     if (memory_.data() == nullptr) memory_ = allocate(options.device, bytes);
   }
 
-  static std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& options,
-                                                 const Schedule& schedule) {
-    const auto& row = transports().row(options.transport);
-    return connect(row.name, Options::of(row.settings), schedule, world,
-                   {options.device, options.deadline_s});
-  }
-
   void fill() {
     if (data_.device.kind == DeviceKind::cpu) return pattern_.fill(data_);
     const FlatArray host = make_array(Device{}, data_.dtype, data_.count);
@@ -131,23 +125,17 @@ class Bench {
   }
 
   AllreduceRow summary(Samples samples) const {
-    auto& times = samples.times_s;
-    std::sort(times.begin(), times.end());
-    const auto quantile = [&](double part) {
-      return times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1) + 0.5)];
-    };
-    const double median = times.size() % 2 == 1 ? times[times.size() / 2]
-                                                : (times[times.size() / 2 - 1] + times[times.size() / 2]) / 2;
+    const TimeSummary time = summary_of(std::move(samples.times_s));
     AllreduceRow row{.bytes = static_cast<std::int64_t>(data_.bytes()),
                      .count = data_.count,
                      .dtype = options_.dtype,
                      .schedule = name_,
-                     .median_s = median,
-                     .min_s = times.front(),
-                     .spread = (quantile(0.75) - quantile(0.25)) / median,
+                     .median_s = time.median_s,
+                     .min_s = time.min_s,
+                     .spread = time.spread,
                      .wrong = samples.wrong};
     const double ranks = collectives_->size();
-    row.algbw = static_cast<double>(row.bytes) / median;
+    row.algbw = static_cast<double>(row.bytes) / row.median_s;
     row.busbw = row.algbw * 2 * (ranks - 1) / ranks;
     return row;
   }
@@ -165,20 +153,6 @@ class Bench {
   Samples samples_;
   std::function<void(FlatSpan)> sum_;
 };
-
-void check(const World& world, const AllreduceBench& options) {
-  if (options.min_bytes < 1 || options.max_bytes < options.min_bytes || options.factor < 2) {
-    throw Error(Fault::config,
-                fmt::format("sizes from {} to {} bytes by factor {} are no sweep", options.min_bytes,
-                            options.max_bytes, options.factor),
-                "give 1 <= min <= max and a factor of at least 2");
-  }
-  if (options.iterations < 1 || options.warmup < 0) {
-    throw Error(Fault::config, fmt::format("{} iterations measure nothing", options.iterations),
-                "give at least one");
-  }
-  Pattern::check(world.size(), options.dtype);
-}
 
 }  // namespace
 
@@ -214,7 +188,8 @@ std::vector<Contender> contenders_of(World& world, const AllreduceBench& options
 }
 
 std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& options) {
-  check(world, options);
+  check_sweep(options);
+  Pattern::check(world.size(), options.dtype);
   std::vector<std::unique_ptr<Bench>> benches;
   for (const BenchSchedule& schedule : options.schedules) {
     benches.push_back(std::make_unique<Bench>(world, options, schedule));
@@ -223,7 +198,7 @@ std::vector<AllreduceRow> bench_allreduce(World& world, const AllreduceBench& op
     benches.push_back(std::make_unique<Bench>(world, options, beside));
   }
   std::vector<AllreduceRow> rows;
-  for (std::int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor) {
+  for (const std::int64_t bytes : sizes_of(options)) {
     for (auto& bench : benches) bench->resize(bytes);
     for (int i = -options.warmup; i < options.iterations; ++i) {
       const bool checked = options.device.kind == DeviceKind::cpu || i == -options.warmup;

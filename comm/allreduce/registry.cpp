@@ -1,5 +1,6 @@
 // The table of all-reduce schedules, and which one is used when the user names none.
 #include "comm/allreduce/rows.h"
+#include "comm/named.h"
 
 namespace lockstep::comm {
 namespace {
@@ -44,6 +45,11 @@ const Registry<Schedule>& schedules() {
   };
   static const Registry<Schedule> table("allreduce", rows);
   return table;
+}
+
+std::unique_ptr<Schedule> schedule_called(const std::string& text) {
+  const auto [name, settings] = part_called(schedules(), text);
+  return schedules().create(name, settings);
 }
 
 std::string_view default_schedule() noexcept { return kDefault; }

@@ -6,8 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "comm/bench_sweep.h"
 #include "comm/compress/compressor.h"
 #include "comm/exchange.h"
+#include "comm/named.h"
 #include "core/error.h"
 #include "core/random.h"
 
@@ -47,24 +49,6 @@ SlotLayout gpt() {
   return SlotLayout(std::move(specs));
 }
 
-/// "name:key=value,key=value".
-std::pair<std::string, Options> chosen(const std::string& text) {
-  const std::string name = text.substr(0, text.find(':'));
-  const auto& row = compressors().row(name);
-  std::vector<std::pair<std::string, std::string>> given;
-  for (std::size_t at = text.find(':'); at != std::string::npos;) {
-    const std::size_t end = text.find(',', at + 1);
-    const std::string item = text.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-    const std::size_t equal = item.find('=');
-    if (equal == std::string::npos)
-      throw Error(Fault::config, "compressor '" + text + "' has a setting without a value",
-                  "write name:key=value");
-    given.emplace_back(item.substr(0, equal), item.substr(equal + 1));
-    at = end;
-  }
-  return {name, Options::of(row.settings, given)};
-}
-
 /// One compressor over one schedule.
 class Bench {
  public:
@@ -79,7 +63,7 @@ class Bench {
         given_(make_array(Device{}, Dtype::f32, layout_.stored_count())),
         compute_(make_stream(Device{}, {.name = "bench"})) {
     ExchangeOptions exchange{.bucket_bytes = options.bucket_bytes};
-    const auto [name, settings] = chosen(compressor);
+    const auto [name, settings] = part_called(compressors(), compressor);
     exchange.compression.name = name;
     exchange.compression.momentum = 0.9f;
     exchange.compression.settings = [part = settings](std::string_view) { return part; };
@@ -96,13 +80,10 @@ class Bench {
       const double slowest = control_.maximum(step(i + options_.warmup));
       if (i >= 0) times.push_back(slowest);
     }
-    std::sort(times.begin(), times.end());
-    const auto quantile = [&](double part) {
-      return times[static_cast<std::size_t>(part * static_cast<double>(times.size() - 1) + 0.5)];
-    };
-    row.median_s = quantile(0.5);
-    row.min_s = times.front();
-    row.spread = (quantile(0.75) - quantile(0.25)) / row.median_s;
+    const TimeSummary time = summary_of(std::move(times));
+    row.median_s = time.median_s;
+    row.min_s = time.min_s;
+    row.spread = time.spread;
     const ExchangeReport report = exchange_->report();
     row.wire_bytes = static_cast<std::int64_t>(control_.maximum(static_cast<double>(report.wire_bytes)));
     for (const BucketReport& bucket : report.compressed) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "comm/compress/bench_averaging.h"
 #include "comm/compress/bench_compress.h"
 
 namespace lockstep::comm {
@@ -72,6 +73,60 @@ std::string compress_json(const World& world, const CompressBench& options,
                            {"encode_ms", row.encode_s * 1e3},
                            {"wire_ms", row.wire_s * 1e3},
                            {"decode_ms", row.decode_s * 1e3}});
+  }
+  return out.dump(2);
+}
+
+std::string averaging_table(const World& world, const std::vector<AveragingRow>& rows) {
+  constexpr auto kHead =
+      "#{:>11} {:>12}  {:<16} {:<22} {:>10} {:>10} {:>7} {:>8} {:>7} {:>12} {:>6} {:>9} {:>9} {:>9} {:>8} "
+      "{:>7}\n";
+  std::string text = fmt::format("# compressed average of f32: {} ranks, {}, rank 0 on {}\n", world.size(),
+                                 world.description(), world.host());
+  text +=
+      "# time: median over iterations of the slowest rank, spread: (p75 - p25) / median; x exact: of the "
+      "exact sum's speed\n"
+      "# wire: sent by the busiest rank; error and cosine: of the first exchange, against the true mean\n"
+      "# wrong: elements that are not the mean of what was sent; -: no residual tells what was sent\n";
+  text += fmt::format(kHead, "size", "count", "schedule", "compressor", "time", "min", "spread", "algbw",
+                      "x exact", "wire", "ratio", "encode", "decode", "error", "cosine", "#wrong");
+  text += fmt::format(kHead, "(B)", "(elements)", "", "", "(us)", "(us)", "(%)", "(GB/s)", "", "(B)", "",
+                      "(us)", "(us)", "", "", "");
+  for (const AveragingRow& row : rows) {
+    text += fmt::format(
+        " {:>11} {:>12}  {:<16} {:<22} {:>10.1f} {:>10.1f} {:>7.1f} {:>8.3f} {:>7.2f} {:>12} {:>6.2f} "
+        "{:>9.1f} "
+        "{:>9.1f} {:>9.2e} {:>8.5f} {:>7}\n",
+        row.bytes, row.count, row.schedule, row.compressor, row.median_s * 1e6, row.min_s * 1e6,
+        row.spread * 100, row.algbw / 1e9, row.speedup, row.wire_bytes, row.ratio, row.encode_s * 1e6,
+        row.decode_s * 1e6, row.relative_error, row.cosine, row.wrong ? std::to_string(*row.wrong) : "-");
+  }
+  return text;
+}
+
+std::string averaging_json(const World& world, const std::vector<AveragingRow>& rows) {
+  using Json = nlohmann::ordered_json;
+  Json out{{"ranks", world.size()},
+           {"world", world.description()},
+           {"host", world.host()},
+           {"rows", Json::array()}};
+  for (const AveragingRow& row : rows) {
+    out["rows"].push_back({{"bytes", row.bytes},
+                           {"count", row.count},
+                           {"schedule", row.schedule},
+                           {"compressor", row.compressor},
+                           {"time_us", row.median_s * 1e6},
+                           {"min_us", row.min_s * 1e6},
+                           {"spread", row.spread},
+                           {"algbw_gb_s", row.algbw / 1e9},
+                           {"speedup", row.speedup},
+                           {"wire_bytes", row.wire_bytes},
+                           {"ratio", row.ratio},
+                           {"encode_us", row.encode_s * 1e6},
+                           {"decode_us", row.decode_s * 1e6},
+                           {"relative_error", row.relative_error},
+                           {"cosine", row.cosine},
+                           {"wrong", row.wrong ? Json(*row.wrong) : Json()}});
   }
   return out.dump(2);
 }

@@ -78,6 +78,8 @@ class Compressor {
 
   [[nodiscard]] const Group& group() const noexcept { return context_.group; }
   [[nodiscard]] bool feedback() const noexcept { return feedback_; }
+  /// Whether value = sent + residual, to rounding: then nothing is lost, only late.
+  [[nodiscard]] virtual bool conserves() const noexcept { return feedback_; }
   /// Whether what comes back has momentum in it. Slots that are summed exactly then get the same.
   [[nodiscard]] virtual MomentumKind momentum() const noexcept { return MomentumKind::none; }
   /// Bytes this rank sends in a step, by closed formula; sums cost what `schedule` states.

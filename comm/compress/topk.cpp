@@ -92,6 +92,7 @@ class SharedTopK final : public SharedIndices {
     return sum_bytes(schedule) +
            broadcast_plan(context().rank, context().ranks, leader(step), indices().count).cost().elements * 4;
   }
+  bool conserves() const noexcept override { return feedback() && filter_ == 1; }
 
  private:
   [[nodiscard]] int leader(std::int64_t step) const { return static_cast<int>(step % context().ranks); }

@@ -1,4 +1,5 @@
 // `lockstep bench`: the columns and JSON of measurements, checked sums, and figures that fit each other.
+#include <map>
 #include <set>
 
 #include "comm/bench_allreduce.h"
@@ -74,6 +75,24 @@ TEST_F(Bench, the_librarys_own_calls_are_measured_beside) {
   }
   EXPECT_EQ(names,
             (std::set<std::string>{"copy", "mpi_16_buckets", "mpi_blocking", "mpi_nonblocking", "shared"}));
+}
+
+TEST_F(Bench, compressors_are_measured_beside_the_exact_sum) {
+  std::map<std::string, Json> seen;
+  for (const Json& row :
+       rows("--min 64K --max 64K --compress int8,shared_grid,int4:rotate=false,feedback=true"))
+    seen[row.at("compressor")] = row;
+  ASSERT_EQ(seen.size(), 4);
+  EXPECT_EQ(seen.at("none").at("wire_bytes"), 65536);
+  EXPECT_EQ(seen.at("none").at("wrong"), 0);
+  EXPECT_EQ(seen.at("shared_grid").at("wrong"), 0);
+  EXPECT_NEAR(seen.at("int8").at("ratio"), 3.97, 0.01);
+  EXPECT_NEAR(seen.at("int8").at("relative_error"), 0.019, 0.002);
+  EXPECT_NEAR(seen.at("int4:rotate=false,feedback=true").at("ratio"), 7.88, 0.01);
+  EXPECT_PRED2(holds, run("$L bench allreduce --compress bf16 --max 8 -n 1"),
+               "compressed average of f32: 1 ranks");
+  for (const char* words : {"--compress int9", "--compress int8 --beside", "--compress int8 --type bf16"})
+    expect_refused(shell(std::string("$L bench allreduce --max 8 ") + words, 20), 2, {});
 }
 
 TEST_F(Bench, sizes_run_from_min_to_max_by_the_factor) {

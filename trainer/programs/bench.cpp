@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include "comm/bench_allreduce.h"
+#include "comm/compress/bench_averaging.h"
+#include "comm/named.h"
 #include "core/memory.h"
 #include "core/step_scalars.h"
 #include "core/vector/vector.h"
@@ -51,7 +53,11 @@ cxxopts::Options allreduce_usage() {
       ("beside",
        "also time the MPI library's own calls (on GPUs: NCCL's on ordinary memory), and copying as many "
        "bytes, "
-       "in turn with the schedules")                                                                  //
+       "in turn with the schedules")  //
+      ("compress",
+       "instead average by these compressors, beside the exact sum (int8,int4:rotate=false,powersgd): time, "
+       "wire bytes, error; the schedule, by default the one that training uses, is of exact sums",
+       cxxopts::value<std::string>())                                                                 //
       ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")         //
       ("costs", "print rounds and bytes of every schedule by its formulas, and measure nothing")      //
       ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
@@ -74,6 +80,26 @@ void measure_beside(comm::World& world, comm::AllreduceBench& bench) {
   bench.schedules.push_back({"library, own memory", plain.schedule, true});
 }
 
+/// `bench` with compressors.
+int bench_averages(comm::World& world, const cxxopts::ParseResult& given, const comm::AllreduceBench& bench) {
+  if (given.count("beside") > 0)
+    throw Error(Fault::config, "--beside and --compress are different tables", "give one of them");
+  const std::vector<comm::AveragingRow> rows = comm::bench_averaging(
+      world, {.common = bench, .compressors = comm::split_parts(given["compress"].as<std::string>())});
+  if (world.rank() != 0) return 0;
+  std::printf("%s", comm::averaging_table(world, rows).c_str());
+  write_json(given["json"].as<std::string>(), comm::averaging_json(world, rows));
+  return 0;
+}
+
+/// Those that are named, or all; training's beside compressors.
+std::vector<comm::BenchSchedule> wanted_schedules(const cxxopts::ParseResult& given) {
+  std::vector<std::string> names;
+  if (given.count("compress") > 0) names.emplace_back(comm::default_schedule());
+  if (given.count("schedule") > 0) names = given["schedule"].as<std::vector<std::string>>();
+  return comm::bench_schedules(names);
+}
+
 int bench_allreduce(Context& context) {
   const auto words = parse_words(allreduce_usage(), context);
   if (!words) return 0;
@@ -85,9 +111,7 @@ int bench_allreduce(Context& context) {
   bench.iterations = given["iterations"].as<int>();
   bench.warmup = given["warmup"].as<int>();
   bench.dtype = dtype_named(given["type"].as<std::string>());
-  bench.schedules =
-      comm::bench_schedules(given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
-                                                        : std::vector<std::string>{});
+  bench.schedules = wanted_schedules(given);
   if (given.count("costs") > 0) {
     std::printf("%s", comm::cost_table().c_str());
     return 0;
@@ -96,6 +120,7 @@ int bench_allreduce(Context& context) {
   bench.lent_memory = given.count("own-memory") == 0;
   bench.device = device_called(given["device"].as<std::string>(), world);
   bench.transport = given["transport"].as<std::string>();
+  if (given.count("compress") > 0) return bench_averages(world, given, bench);
   if (given.count("beside") > 0) measure_beside(world, bench);
   const std::vector<comm::AllreduceRow> rows = comm::bench_allreduce(world, bench);
   if (world.rank() != 0) return 0;

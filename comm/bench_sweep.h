@@ -1,0 +1,29 @@
+// What the benchmarks of this floor share: sizes, the transport they measure, and what is said about repeated
+// times.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "comm/bench_allreduce.h"
+
+namespace lockstep::comm {
+
+/// Throws Fault::config for sizes that are no sweep and for turns that measure nothing.
+void check_sweep(const AllreduceBench& options);
+/// Bytes, from the smallest.
+[[nodiscard]] std::vector<std::int64_t> sizes_of(const AllreduceBench& options);
+/// Collective.
+[[nodiscard]] std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& options,
+                                                      const Schedule& schedule);
+
+struct TimeSummary {
+  double median_s = 0;
+  double min_s = 0;
+  double spread = 0;  ///< (75th - 25th percentile) / median
+};
+/// Of at least one time.
+[[nodiscard]] TimeSummary summary_of(std::vector<double> times);
+
+}  // namespace lockstep::comm
