@@ -4,100 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 
+#include "comm/compress/codec.h"
 #include "comm/compress/trial.h"
-#include "comm/worlds.h"
-#include "core/random.h"
-#include "tests/comm/compress_rig.h"
+#include "tests/comm/compress_lab.h"
 #include "tests/comm/sums.h"
 
 namespace lockstep::comm::compress {
 namespace {
-
-using Values = std::vector<float>;
-using Gradient = std::function<Values(int rank, std::int64_t step)>;
-
-struct Lab {
-  Shape shape{32, 32};
-  std::string compressor;
-  std::vector<std::pair<std::string, std::string>> settings;
-  std::string schedule = "ring";
-  int steps = 1;
-  float rate = 1;
-  float scale = 1;
-};
-
-/// What rank 0 held after the last step (the sum over ranks), and what each rank remembers.
-struct Result {
-  Values sum;
-  std::vector<StateMap> states;
-  [[nodiscard]] Values residual(int rank, const Shape& shape) const {
-    return StateReader(states[static_cast<std::size_t>(rank)]).scope("residual").floats("w", shape);
-  }
-};
-
-Result run(const Lab& lab, int ranks, const Gradient& gradient) {
-  Result result{{}, std::vector<StateMap>(static_cast<std::size_t>(ranks))};
-  const SlotLayout layout({{"w", lab.shape}});
-  run_ranks_as_threads(ranks, [&](World& world) {
-    const auto collectives = make_collectives(world.transport(60), schedule_named(lab.schedule));
-    ExchangeOptions options;
-    options.compression.name = lab.compressor;
-    options.compression.min_elements = 1;
-    options.compression.settings = [&](std::string_view name) {
-      return Options::of(compressors().row(name).settings, lab.settings);
-    };
-    const FlatArray array = make_array(Device{}, Dtype::f32, layout.stored_count());
-    const auto compute = make_stream(Device{});
-    const auto exchange = make_exchange(layout, *collectives, options);
-    const std::int32_t accepted = 0;
-    for (int step = 0; step < lab.steps; ++step) {
-      const Values values = gradient(world.rank(), step);
-      std::copy(values.begin(), values.end(), array.span.as<float>().begin());
-      exchange->begin(array.span, {.step = step, .rate = lab.rate, .scale = lab.scale});
-      exchange->complete(1, compute->record());
-      exchange->finish(*compute);
-      exchange->settle(&accepted, *compute);
-      compute->synchronize();
-    }
-    StateWriter writer(result.states[static_cast<std::size_t>(world.rank())]);
-    exchange->save(writer);
-    if (world.rank() == 0) {
-      const auto sum = array.span.as<float>().first(static_cast<std::size_t>(lab.shape.count()));
-      result.sum.assign(sum.begin(), sum.end());
-    }
-  });
-  return result;
-}
-
-Values normals(std::int64_t count, int rank, std::int64_t step) {
-  const RandomSource source(2, "compress math", static_cast<std::uint64_t>(step * 64 + rank));
-  Values values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = source.normal(i);
-  return values;
-}
-
-double length(const Values& x) {
-  double sum = 0;
-  for (float each : x) sum += static_cast<double>(each) * static_cast<double>(each);
-  return std::sqrt(sum);
-}
-
-Values true_sum(int ranks, const Gradient& gradient) {
-  Values sum = gradient(0, 0);
-  for (int rank = 1; rank < ranks; ++rank) {
-    const Values own = gradient(rank, 0);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += own[i];
-  }
-  return sum;
-}
-
-double relative_error(const Values& seen, const Values& truth) {
-  Values off(seen.size());
-  for (std::size_t i = 0; i < seen.size(); ++i) off[i] = seen[i] - truth[i];
-  return length(off) / length(truth);
-}
 
 // ---- sparse
 

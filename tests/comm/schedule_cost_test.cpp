@@ -90,6 +90,16 @@ TEST(Cost, rounds_are_what_the_formulas_say) {
   EXPECT_EQ(rounds("double_tree", 16), 8);  // one segment: up and down four edges
 }
 
+TEST(Cost, a_plan_without_its_last_round_is_not_what_is_stated) {  // negative control of stated costs
+  for (const char* name : {"ring", "halving_doubling", "recursive_doubling", "one_shot"}) {
+    const auto schedule = schedule_named(name);
+    Plan plan = schedule->plan(0, 4, 100);
+    EXPECT_EQ(plan.cost(), schedule->stated_cost(0, 4, 100)) << name;
+    plan.rounds.pop_back();
+    EXPECT_NE(plan.cost(), schedule->stated_cost(0, 4, 100)) << name;
+  }
+}
+
 TEST(DoubleTree, segments_follow_one_another_through_the_tree) {
   const auto& row = schedules().row("double_tree");
   const auto tree = row.make(Options::of(row.settings, {{"segment", "10"}}));
