@@ -12,10 +12,12 @@ namespace {
 /// Runs the microbatches of this rank's shard through the metric.
 class Pass {
  public:
-  Pass(Replica& replica, FlatSpan values, data::Loader& loader, Metric& metric, Stream& compute)
+  Pass(Replica& replica, FlatSpan values, data::Loader& loader, Metric& metric,
+       const EvaluationOptions& options, Stream& compute)
       : replica_(replica),
         loader_(loader),
         metric_(metric),
+        show_(options.show),
         compute_(compute),
         pass_(replica.pass(models::Mode::evaluate, values)) {
     const models::Graph& graph = replica_.graph();
@@ -24,12 +26,12 @@ class Pass {
     batch_.labels = loader_.spec().target_dtype == Dtype::i32;
     losses_.resize(
         static_cast<std::size_t>(graph.values()[static_cast<std::size_t>(graph.loss())].shape.count()));
-    if (metric_.wants_prediction())
+    batch_.ignore_index = options.ignore_index;
+    if (metric_.wants_prediction() || show_)
       prediction_.resize(static_cast<std::size_t>(batch_.prediction_shape.count()));
   }
 
-  void run(std::int64_t microbatches, std::int64_t ignore_index) {
-    batch_.ignore_index = ignore_index;
+  void run(std::int64_t microbatches) {
     for (std::int64_t j = 0; j < microbatches; ++j) {
       const data::Microbatch& fed = loader_.next();
       pass_.rows = fed.rows;
@@ -44,6 +46,7 @@ class Pass {
       batch_.target = fed.target;
       batch_.rows = fed.rows;
       metric_.add(batch_);
+      if (show_) show_(batch_);
     }
   }
 
@@ -51,6 +54,7 @@ class Pass {
   Replica& replica_;
   data::Loader& loader_;
   Metric& metric_;
+  const std::function<void(const Evaluated&)>& show_;
   Stream& compute_;
   models::Pass pass_;
   Evaluated batch_;
@@ -72,15 +76,22 @@ std::unique_ptr<data::Loader> open_loader(const data::Dataset& dataset, const Op
 
 }  // namespace
 
+std::int64_t evaluated_samples(std::int64_t samples, const EvaluationOptions& options) {
+  return options.microbatches > 0 ? std::min(samples, options.microbatches * options.microbatch) : samples;
+}
+
+data::Shard evaluation_share(std::int64_t samples, std::int64_t microbatch, int rank, int ranks) {
+  const std::int64_t microbatches = (samples + microbatch - 1) / microbatch;
+  return data::shard_of(rank, ranks, std::max<std::int64_t>(microbatches, ranks));
+}
+
 Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& dataset,
                     const Options& data_settings, const EvaluationOptions& options, comm::Control& control,
                     Stream& compute) {
   const auto start = std::chrono::steady_clock::now();
-  const std::int64_t samples = data::describe_samples(dataset, data_settings, false).samples;
-  std::int64_t microbatches = (samples + options.microbatch - 1) / options.microbatch;
-  if (options.microbatches > 0) microbatches = std::min(microbatches, options.microbatches);
-  const data::Shard shard =
-      data::shard_of(control.rank(), control.size(), std::max<std::int64_t>(microbatches, control.size()));
+  const std::int64_t samples =
+      evaluated_samples(data::describe_samples(dataset, data_settings, false).samples, options);
+  const data::Shard shard = evaluation_share(samples, options.microbatch, control.rank(), control.size());
   const auto loader = open_loader(dataset, data_settings, options, shard, replica.device());
   const data::LoaderSpec& spec = loader->spec();
   const std::string name = options.metric == "auto"
@@ -88,7 +99,7 @@ Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& data
                                : options.metric;
   const std::unique_ptr<Metric> metric = metrics().create(name, options.metric_settings);
   replica.refresh_working(values, compute);
-  Pass(replica, values, *loader, *metric, compute).run(shard.count, options.ignore_index);
+  Pass(replica, values, *loader, *metric, options, compute).run(shard.count);
   std::vector<double> sums = metric->sums();
   // A rank without a microbatch may not know how many sums there are (a class it never saw).
   sums.resize(static_cast<std::size_t>(control.maximum(static_cast<double>(sums.size()))));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,7 +30,15 @@ struct EvaluationOptions {
   std::int64_t microbatch = 1;
   std::int64_t microbatches = 0;  ///< how many at most; 0: the whole split
   std::int64_t ignore_index = -100;
+  /// Shown every microbatch of this rank beside the metric; empty: nobody looks.
+  std::function<void(const Evaluated&)> show = {};
 };
+
+/// How many of the split's samples `options` evaluate.
+[[nodiscard]] std::int64_t evaluated_samples(std::int64_t samples, const EvaluationOptions& options);
+/// The microbatches of them that a rank takes; one that finds none left takes an empty one.
+[[nodiscard]] data::Shard evaluation_share(std::int64_t samples, std::int64_t microbatch, int rank,
+                                           int ranks);
 
 /// Collective. Evaluates `values` (master values laid out as the replica's) with the replica's executor; the
 /// replica must be between steps.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "comm/collectives.h"
@@ -11,6 +12,7 @@
 #include "data/tokenizer.h"
 #include "trainer/parts.h"
 #include "trainer/placement.h"
+#include "trainer/predictions.h"
 #include "trainer/weights.h"
 
 namespace lockstep::trainer {
@@ -86,7 +88,8 @@ class Speaker {
 
 }  // namespace
 
-Evaluation evaluate_file(const Config& config, const std::string& file, comm::World& world) {
+Evaluation evaluate_file(const Config& config, const std::string& file, comm::World& world,
+                         const std::string& predictions) {
   const auto dataset = open_evaluation_set(config);
   const std::int64_t microbatch = evaluation_microbatch(config);
   const data::LoaderSpec spec = data::describe_samples(*dataset, config.section("data"), false);
@@ -96,8 +99,17 @@ Evaluation evaluate_file(const Config& config, const std::string& file, comm::Wo
   comm::Control control(comm::make_collectives(
       world.transport(config.section("run").real("deadline_s")),
       comm::schedules().create(config.part_name("allreduce"), config.part("allreduce"))));
-  return evaluate(replica, replica.store().values(), *dataset, config.section("data"),
-                  evaluation_options(config, microbatch), control, *compute);
+  EvaluationOptions options = evaluation_options(config, microbatch);
+  std::optional<PredictionFile> kept;
+  if (!predictions.empty()) {
+    kept.emplace(predictions, replica.graph(), evaluated_samples(spec.samples, options), microbatch,
+                 host_collectives(config, world));
+    options.show = [&](const Evaluated& batch) { kept->add(batch); };
+  }
+  const Evaluation evaluation = evaluate(replica, replica.store().values(), *dataset, config.section("data"),
+                                         options, control, *compute);
+  if (kept) kept->finish();
+  return evaluation;
 }
 
 void generate(const Config& config, const std::string& file, const GenerationOptions& options,

@@ -12,8 +12,10 @@
 namespace lockstep::trainer {
 
 /// Collective. Evaluates the weights in `file` (checkpoint, safetensors or HDF5 state dict) on the config's
-/// evaluation split.
-[[nodiscard]] Evaluation evaluate_file(const Config& config, const std::string& file, comm::World& world);
+/// evaluation split. `predictions`, when not empty, names a file for what the model says to each sample
+/// (predictions.h).
+[[nodiscard]] Evaluation evaluate_file(const Config& config, const std::string& file, comm::World& world,
+                                       const std::string& predictions = {});
 
 struct GenerationOptions {
   std::string prompt;

@@ -18,6 +18,10 @@ cxxopts::Options usage() {
       ("w,weights", "checkpoint directory, run directory, safetensors file or HDF5 state dict",
        cxxopts::value<std::string>())                                                                       //
       ("s,set", "override a key: --set eval.split=validation", cxxopts::value<std::vector<std::string>>())  //
+      ("predictions",
+       "also write prediction, loss and target of every sample to this HDF5 file (classes: scores before "
+       "softmax)",
+       cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
   options.parse_positional({"config"});
   return options;
@@ -28,9 +32,12 @@ int run_eval(Context& context) {
   if (!words) return 0;
   const Config config = load_config(*words);
   const std::string weights = required_word(*words, "weights");
-  const trainer::Evaluation evaluation = trainer::evaluate_file(config, weights, context.world());
-  if (context.rank() == 0)
-    std::printf("eval     %s (%.1f s)\n", trainer::text(evaluation).c_str(), evaluation.seconds);
+  const std::string predictions = (*words)["predictions"].as<std::string>();
+  const trainer::Evaluation evaluation =
+      trainer::evaluate_file(config, weights, context.world(), predictions);
+  if (context.rank() != 0) return 0;
+  std::printf("eval     %s (%.1f s)\n", trainer::text(evaluation).c_str(), evaluation.seconds);
+  if (!predictions.empty()) std::printf("wrote    %s\n", predictions.c_str());
   return 0;
 }
 
