@@ -108,6 +108,9 @@ class TreeAccumulator {
   [[nodiscard]] virtual int arrays() const noexcept = 0;
 };
 
+/// How many arrays one over `microbatches` holds.
+[[nodiscard]] int tree_arrays(int microbatches);
+
 /// `gradients` becomes the array that holds this rank's sum after the last of `microbatches`.
 [[nodiscard]] std::unique_ptr<TreeAccumulator> make_tree_accumulator(FlatSpan gradients, int microbatches);
 

@@ -105,6 +105,8 @@ class BalancedTree final : public TreeAccumulator {
 
 }  // namespace
 
+int tree_arrays(int microbatches) { return Planner(microbatches).arrays(); }
+
 std::unique_ptr<TreeAccumulator> make_tree_accumulator(FlatSpan gradients, int microbatches) {
   if (microbatches < 1) throw Error(Fault::internal, "a sum over no microbatches");
   return std::make_unique<BalancedTree>(gradients, microbatches);

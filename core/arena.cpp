@@ -14,8 +14,17 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
 }
 
-bool meet(const Lifetime& one, const Lifetime& other) {
-  return one.first <= other.last && other.first <= one.last;
+struct Span {
+  int first, last;
+};
+bool meet(Span one, Span other) noexcept { return one.first <= other.last && other.first <= one.last; }
+/// The second use of a block; one that meets nothing when there is none.
+Span later(const Lifetime& block) noexcept {
+  return block.comes_back() ? Span{block.later_first, block.later_last} : Span{0, -1};
+}
+
+bool ordered(const Lifetime& block) {
+  return block.first <= block.last && (!block.comes_back() || block.last < block.later_first);
 }
 
 /// Indices of the blocks that need bytes, largest first; equal sizes keep their order.
@@ -31,9 +40,15 @@ std::vector<std::size_t> by_size(std::span<const Lifetime> blocks) {
 
 }  // namespace
 
+bool meet(const Lifetime& one, const Lifetime& other) noexcept {
+  const Span first{one.first, one.last}, others_first{other.first, other.last};
+  return meet(first, others_first) || meet(first, later(other)) || meet(later(one), others_first) ||
+         meet(later(one), later(other));
+}
+
 ArenaPlan plan_arena(std::span<const Lifetime> blocks) {
   for (const Lifetime& block : blocks) {
-    if (block.first > block.last) {
+    if (!ordered(block)) {
       throw Error(Fault::internal, "an arena block that lives from " + std::to_string(block.first) + " to " +
                                        std::to_string(block.last));
     }

@@ -22,9 +22,13 @@ class PlannedExecutor final : public Executor {
         training_(options.training && graph.loss() >= 0),
         units_(make_units(graph, backend, {.fuse = options.fuse, .training = training_})),
         slots_(plan_slots(graph, units_)) {
-    if (training_) backward_ = plan_backward(graph, units_);
-    memory_ = plan_memory(graph, units_, backward_, options.reuse_memory);
+    if (training_) plan_backward_pass(options.recompute);
+    memory_ = plan_memory(graph, units_, backward_, options.reuse_memory, line_);
+    if (options.plan_only) return;
     arena_ = allocate(backend.device(), memory_.arena.bytes);
+    if (line_.repeated() > 0)
+      unused_statistics_ =
+          allocate(backend.device(), static_cast<std::size_t>(slots_.states.stored_count()) * sizeof(double));
     for (std::size_t u = 0; u < units_.units.size(); ++u) bind(u);
   }
 
@@ -51,7 +55,12 @@ class PlannedExecutor final : public Executor {
     if (!training_) throw Error(Fault::internal, "backward of an executor that was made for evaluation");
     const Held& held = hold(pass);
     int complete = 0;
-    for (std::size_t u = units_.units.size(); u-- > 0;) {
+    for (const BackwardEvent& event : line_.events) {
+      const std::size_t u = at(event.unit);
+      if (event.forward) {
+        units_.units[u].kernel->forward(held.repeating, stream);
+        continue;
+      }
       if (backward_[u].runs) units_.units[u].kernel->backward(pass_of(held, u), stream);
       if (slots_.ready[u] == complete) continue;
       complete = slots_.ready[u];
@@ -88,6 +97,7 @@ class PlannedExecutor final : public Executor {
       }
       const bool in_place = memory_.activation[at(unit.output)] == memory_.activation[at(unit.inputs[0])];
       line.activation_bytes = (in_place ? 0 : bytes(unit.output)) + unit.kernel->saved_bytes();
+      line.repeated = training_ && line_.again[u] >= 0;
       line.work = unit.kernel->work();
       lines.push_back(std::move(line));
     }
@@ -108,16 +118,24 @@ class PlannedExecutor final : public Executor {
 
  private:
   /// A pass in flight: kernels refer to it until the stream has run them. `adding` is the same for the later
-  /// writers of tied slots.
+  /// writers of tied slots, `repeating` for forwards that run again: their statistics are in the sum already.
   struct Held {
-    Pass pass, adding;
+    Pass pass, adding, repeating;
     Event done;
   };
 
+  void plan_backward_pass(bool recompute) {
+    backward_ = plan_backward(graph_, units_);
+    line_ =
+        recompute ? plan_recompute(graph_, units_, backward_) : make_timeline(graph_, units_, backward_, {0});
+  }
+
   const Held& hold(const Pass& pass) {
     while (!held_.empty() && held_.front().done.complete()) held_.pop_front();
-    held_.push_back({pass, pass, {}});
+    held_.push_back({pass, pass, pass, {}});
     held_.back().adding.accumulate = true;
+    held_.back().repeating.accumulate = false;
+    held_.back().repeating.statistics.data = unused_statistics_.data();
     return held_.back();
   }
   void release_after(Stream& stream) { held_.back().done = stream.record(); }
@@ -169,8 +187,10 @@ class PlannedExecutor final : public Executor {
   Units units_;
   SlotPlan slots_;
   std::vector<BackwardStep> backward_;
+  Timeline line_;
   MemoryPlan memory_;
   Memory arena_;
+  Memory unused_statistics_;  ///< where batch norms write when they run again
   std::deque<Held> held_;
 };
 

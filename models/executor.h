@@ -24,6 +24,7 @@ struct NodeReport {
   Shape output;
   std::int64_t parameters = 0;
   std::size_t activation_bytes = 0;
+  bool repeated = false;  ///< its forward runs again in backward
   Work work;
 };
 
@@ -32,6 +33,11 @@ struct ExecutorOptions {
   bool fuse = true;
   /// False: every tensor keeps its own memory to the end, so that run_kernel() finds what it needs.
   bool reuse_memory = true;
+  /// Keeps the values between segments of the graph only, and runs the rest of forward a second time in
+  /// backward (models/recompute.h): less memory, more work, the same bits.
+  bool recompute = false;
+  /// Plans without memory: for reports. Nothing can be run.
+  bool plan_only = false;
 };
 
 class Executor {

@@ -1,7 +1,5 @@
 // Everything an executor decides before it runs: who writes which gradient first, in which order slots
-// complete, and where each tensor lies in the arena.
-//
-// Time: with U units, forward of unit u happens at time u and its backward at time 2 U - 1 - u.
+// complete, and where each tensor lies in the arena. Times are those of a Timeline (models/recompute.h).
 #pragma once
 
 #include <vector>
@@ -9,6 +7,7 @@
 #include "core/arena.h"
 #include "core/parameters.h"
 #include "models/fusion.h"
+#include "models/recompute.h"
 
 namespace lockstep::models {
 
@@ -46,6 +45,10 @@ struct MemoryPlan {
   int workspace = -1;
 };
 /// `backward` is empty when only forward runs. `reuse` false: nothing shares memory.
+[[nodiscard]] MemoryPlan plan_memory(const Graph& graph, const Units& units,
+                                     const std::vector<BackwardStep>& backward, bool reuse,
+                                     const Timeline& line);
+/// Without recomputation: backward of unit u happens at time 2 U - 1 - u.
 [[nodiscard]] MemoryPlan plan_memory(const Graph& graph, const Units& units,
                                      const std::vector<BackwardStep>& backward, bool reuse);
 

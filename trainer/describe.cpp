@@ -41,15 +41,27 @@ std::string operations_table(const models::Executor& executor) {
   return table;
 }
 
+std::string work_lines(const models::Executor& executor, std::int64_t microbatch) {
+  double forward = 0, backward = 0, repeated = 0;
+  int kernels = 0;
+  for (const models::NodeReport& node : executor.report()) {
+    forward += node.work.forward_flops;
+    backward += node.work.backward_flops;
+    repeated += node.repeated ? node.work.forward_flops : 0;
+    kernels += node.repeated ? 1 : 0;
+  }
+  std::string lines = format("work         %.3f GFLOP forward, %.3f GFLOP backward a microbatch of %lld\n",
+                             forward * 1e-9, backward * 1e-9, static_cast<long long>(microbatch));
+  if (kernels > 0)
+    lines += format("recomputed   %d of %d kernels, %.3f GFLOP forward a second time\n", kernels,
+                    executor.kernels(), repeated * 1e-9);
+  return lines;
+}
+
 std::string memory_lines(const Replica& replica, const Optimizer& optimizer, const BatchPlan& plan,
                          bool reproducible) {
-  const double array = 4.0 * static_cast<double>(replica.store().values().count);
-  int gradient_arrays = 1;
-  if (reproducible) {
-    gradient_arrays =
-        comm::make_tree_accumulator(replica.store().gradients(), static_cast<int>(plan.shard.count))
-            ->arrays();
-  }
+  const double array = 4.0 * static_cast<double>(replica.executor().parameter_layout().stored_count());
+  const int gradient_arrays = reproducible ? comm::tree_arrays(static_cast<int>(plan.shard.count)) : 1;
   const double optimizer_bytes = array / 4.0 * optimizer.state_bytes_per_parameter();
   const double activations = static_cast<double>(replica.executor().arena_bytes());
   return "memory of a rank\n" + format("  values       %s\n", bytes_text(array).c_str()) +
@@ -63,8 +75,8 @@ std::string memory_lines(const Replica& replica, const Optimizer& optimizer, con
 
 std::string exchange_lines(const Config& config, const Replica& replica, const BatchPlan& plan, int ranks) {
   const comm::ExchangeOptions options = step_options(config, plan).exchange;
-  const auto buckets =
-      comm::cut_buckets(replica.store().layout(), options.bucket_bytes, options.first_bucket_bytes);
+  const auto buckets = comm::cut_buckets(replica.executor().parameter_layout(), options.bucket_bytes,
+                                         options.first_bucket_bytes);
   const std::string name = config.part_name("allreduce");
   const auto schedule = comm::schedules().create(name, config.part("allreduce"));
   std::string lines =
@@ -93,18 +105,14 @@ std::string describe_plan(const Config& config, int ranks) {
   const Device device = lone_device(config);
   const BatchPlan plan = plan_of(config, *dataset, 0, ranks);
   const auto loader = open_training_loader(config, *dataset, plan, device);
-  const Replica replica(loader->spec(), replica_options(config, device, plan.microbatch, true));
-  const auto optimizer = make_optimizer(config, replica.store().layout(), replica.device());
-  double forward = 0;
-  double backward = 0;
-  for (const models::NodeReport& node : replica.executor().report()) {
-    forward += node.work.forward_flops;
-    backward += node.work.backward_flops;
-  }
+  ReplicaOptions planned = replica_options(config, device, plan.microbatch, true);
+  planned.plan_only = true;
+  const Replica replica(loader->spec(), planned);
+  const auto optimizer = make_optimizer(config, replica.executor().parameter_layout(), replica.device());
   return config.resolved() + "\n" + operations_table(replica.executor()) + "\n" +
-         format("parameters   %lld\n", static_cast<long long>(replica.store().layout().canonical_count())) +
-         format("work         %.3f GFLOP forward, %.3f GFLOP backward a microbatch of %lld\n", forward * 1e-9,
-                backward * 1e-9, static_cast<long long>(plan.microbatch)) +
+         format("parameters   %lld\n",
+                static_cast<long long>(replica.executor().parameter_layout().canonical_count())) +
+         work_lines(replica.executor(), plan.microbatch) +
          format(
              "batch        %lld samples a step in %lld microbatches, %lld of them on rank 0; %lld steps, "
              "%lld an epoch\n",

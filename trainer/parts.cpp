@@ -119,6 +119,7 @@ ReplicaOptions replica_options(const Config& config, Device device, std::int64_t
   options.microbatch = microbatch;
   options.seed = seed_of(config);
   options.training = training;
+  options.recompute = config.section("model").text("recompute") == "blocks";
   return options;
 }
 

@@ -18,7 +18,10 @@ Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
   const models::OpSpec loss = models::losses().create(options.loss, options.loss_settings)->spec();
   graph_ = models::build_graph(*model_, task_of(task), options.microbatch, &loss);
   backend_ = models::make_backend(options.backend, options.backend_options);
-  executor_ = models::make_executor(graph_, *backend_, {.training = options.training});
+  executor_ = models::make_executor(
+      graph_, *backend_,
+      {.training = options.training, .recompute = options.recompute, .plan_only = options.plan_only});
+  if (options.plan_only) return;
   const SlotLayout layout = executor_->parameter_layout();
   Memory gradients;
   if (options.gradient_memory) {

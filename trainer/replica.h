@@ -26,6 +26,8 @@ struct ReplicaOptions {
   std::int64_t microbatch = 1;
   std::uint64_t seed = 0;
   bool training = true;
+  bool recompute = false;  ///< as models::ExecutorOptions
+  bool plan_only = false;  ///< as models::ExecutorOptions: no store, for reports
   /// Asked for the memory of the gradient array, on the replica's device; null, or no memory returned: own
   /// memory.
   std::function<Memory(std::size_t bytes)> gradient_memory;

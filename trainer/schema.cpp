@@ -45,6 +45,12 @@ constexpr Setting kTrain[] = {
     {"max_skips", SettingType::integer, "10", "skipped steps after which training counts as diverged",
      "[0,inf)"},
 };
+constexpr Setting kModel[] = {
+    {"recompute", SettingType::text, "none",
+     "what backward computes a second time instead of keeping it: none, or all but the values between blocks "
+     "of layers, which are chosen for the least memory; the same bits for up to a third more work",
+     "none|blocks"},
+};
 constexpr Setting kEval[] = {
     {"every_steps", SettingType::integer, "0", "steps between evaluations; 0: at the end only", "[0,inf)"},
     {"split", SettingType::text, "test", "split that evaluation reads"},
@@ -115,10 +121,17 @@ KindSchema device_kind() {
 
 Schema config_schema() {
   Schema schema;
-  schema.sections = {
-      {"run", kRun},           {"batch", kBatch},           {"train", kTrain}, {"data", data_settings()},
-      {"eval", kEval},         {"checkpoint", kCheckpoint}, {"init", kInit},   {"exchange", kExchange},
-      {"compress", kCompress}, {"rate", rate_settings()}};
+  schema.sections = {{"run", kRun},
+                     {"batch", kBatch},
+                     {"train", kTrain},
+                     {"model", kModel},
+                     {"data", data_settings()},
+                     {"eval", kEval},
+                     {"checkpoint", kCheckpoint},
+                     {"init", kInit},
+                     {"exchange", kExchange},
+                     {"compress", kCompress},
+                     {"rate", rate_settings()}};
   schema.kinds = {models::models().schema(""),
                   models::losses().schema("softmax_cross_entropy"),
                   optimizers().schema("sgd"),

@@ -15,17 +15,32 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
 }
 
+bool alive_at(const Lifetime& block, int time) {
+  return (block.first <= time && time <= block.last) ||
+         (block.later_first <= time && time <= block.later_last);
+}
+
 /// No plan can be smaller: the most bytes alive at one time.
 std::size_t lower_bound_of(const std::vector<Lifetime>& blocks) {
   std::size_t most = 0;
   for (const Lifetime& moment : blocks) {  // the maximum is reached when some block starts
-    std::size_t alive = 0;
-    for (const Lifetime& block : blocks) {
-      if (block.first <= moment.first && moment.first <= block.last) alive += aligned(block.bytes);
+    for (const int time : {moment.first, moment.later_first}) {
+      std::size_t alive = 0;
+      for (const Lifetime& block : blocks) {
+        if (alive_at(block, time)) alive += aligned(block.bytes);
+      }
+      most = std::max(most, alive);
     }
-    most = std::max(most, alive);
   }
   return most;
+}
+
+/// Moment by moment.
+bool alive_together(const Lifetime& one, const Lifetime& other) {
+  for (int time = 0; time < 200; ++time) {
+    if (alive_at(one, time) && alive_at(other, time)) return true;
+  }
+  return false;
 }
 
 /// The first broken promise of a plan, or empty.
@@ -35,7 +50,7 @@ std::string broken(const std::vector<Lifetime>& blocks, const ArenaPlan& plan) {
     if (plan.offsets[i] % kArenaAlignment != 0) return "unaligned offset";
     if (plan.offsets[i] + blocks[i].bytes > plan.bytes) return "block outside the arena";
     for (std::size_t j = 0; j < i; ++j) {
-      const bool alive = blocks[i].first <= blocks[j].last && blocks[j].first <= blocks[i].last;
+      const bool alive = alive_together(blocks[i], blocks[j]);
       const bool touch = plan.offsets[i] < plan.offsets[j] + blocks[j].bytes &&
                          plan.offsets[j] < plan.offsets[i] + blocks[i].bytes;
       if (alive && touch) return "blocks " + std::to_string(j) + " and " + std::to_string(i) + " overlap";
@@ -84,7 +99,17 @@ TEST(Arena, backward_lifetime_is_refused) {
   EXPECT_THROW(static_cast<void>(plan_arena(blocks)), Error);
 }
 
-TEST(Arena, random_instances_never_overlap_and_stay_near_the_lower_bound) {
+TEST(Arena, block_that_comes_back_lends_its_bytes_in_between) {
+  const std::vector<Lifetime> blocks = {{256, 0, 1, 6, 7}, {256, 2, 5}, {256, 8, 9}};
+  EXPECT_EQ(plan_arena(blocks).bytes, 256U);
+  const std::vector<Lifetime> touching = {{256, 0, 1, 6, 7}, {256, 2, 6}};
+  EXPECT_EQ(plan_arena(touching).bytes, 512U);
+  const std::vector<Lifetime> backward = {{256, 3, 4, 4, 5}};
+  EXPECT_THROW(static_cast<void>(plan_arena(backward)), Error);
+}
+
+/// The largest arena among random instances, in lower bounds; a third of the blocks may come back.
+double worst_of_random_instances(bool come_back) {
   std::mt19937 random(7);
   double worst = 1;
   for (int instance = 0; instance < 300; ++instance) {
@@ -92,17 +117,22 @@ TEST(Arena, random_instances_never_overlap_and_stay_near_the_lower_bound) {
     std::vector<Lifetime> blocks;
     for (int i = 0; i < count; ++i) {
       const int first = std::uniform_int_distribution(0, 60)(random);
-      const int length = std::uniform_int_distribution(0, 20)(random);
-      blocks.push_back(
-          {std::uniform_int_distribution<std::size_t>(0, 100'000)(random), first, first + length});
+      const int last = first + std::uniform_int_distribution(0, 20)(random);
+      blocks.push_back({std::uniform_int_distribution<std::size_t>(0, 100'000)(random), first, last});
+      if (come_back && i % 3 == 0) blocks.back() = {blocks.back().bytes, first, last, last + 5, last + 15};
     }
     const ArenaPlan plan = plan_arena(blocks);
-    ASSERT_EQ(broken(blocks, plan), "") << "instance " << instance;
+    EXPECT_EQ(broken(blocks, plan), "") << "instance " << instance;
     const std::size_t bound = lower_bound_of(blocks);
-    ASSERT_GE(plan.bytes, bound);
+    EXPECT_GE(plan.bytes, bound);
     if (bound > 0) worst = std::max(worst, static_cast<double>(plan.bytes) / static_cast<double>(bound));
   }
-  EXPECT_LT(worst, 1.5);
+  return worst;
+}
+
+TEST(Arena, random_instances_never_overlap_and_stay_near_the_lower_bound) {
+  EXPECT_LT(worst_of_random_instances(false), 1.5);
+  EXPECT_LT(worst_of_random_instances(true), 2.0);
 }
 
 TEST(Arena, training_graph_of_forward_and_backward_meets_the_lower_bound) {

@@ -8,16 +8,18 @@
 namespace lockstep::trainer {
 
 FlatOptimizer::FlatOptimizer(const SlotLayout& layout, Device device, std::vector<std::string> memories)
-    : layout_(layout),
-      updater_(device_kernels(device).make_updater(layout, device)),
-      names_(std::move(memories)) {
-  for (std::size_t i = 0; i < names_.size(); ++i) {
-    memories_.push_back(make_array(device, Dtype::f32, layout.stored_count()));
-  }
+    : layout_(layout), device_(device), names_(std::move(memories)) {}
+
+void FlatOptimizer::prepare() const {
+  if (updater_) return;
+  updater_ = device_kernels(device_).make_updater(layout_, device_);
+  for (std::size_t i = 0; i < names_.size(); ++i)
+    memories_.push_back(make_array(device_, Dtype::f32, layout_.stored_count()));
 }
 
 void FlatOptimizer::step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
                          FlatSpan working) {
+  prepare();
   UpdateArrays arrays{.values = values, .gradients = gradients, .working = working};
   if (!memories_.empty()) arrays.first = memories_[0].span;
   if (memories_.size() > 1) arrays.second = memories_[1].span;
@@ -25,10 +27,11 @@ void FlatOptimizer::step(FlatSpan values, FlatSpan gradients, const StepScalars*
 }
 
 int FlatOptimizer::state_bytes_per_parameter() const noexcept {
-  return static_cast<int>(memories_.size() * sizeof(float));
+  return static_cast<int>(names_.size() * sizeof(float));
 }
 
 void FlatOptimizer::save(StateWriter& writer) const {
+  prepare();
   for (std::size_t i = 0; i < names_.size(); ++i) {
     StateWriter scope = writer.scope(names_[i]);
     save_slots(scope, layout_, memories_[i].span);
@@ -36,6 +39,7 @@ void FlatOptimizer::save(StateWriter& writer) const {
 }
 
 void FlatOptimizer::load(const StateReader& reader) {
+  prepare();
   for (std::size_t i = 0; i < names_.size(); ++i) {
     load_slots(reader.scope(names_[i]), layout_, memories_[i].span);
   }

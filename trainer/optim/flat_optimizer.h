@@ -30,10 +30,14 @@ class FlatOptimizer : public Optimizer {
                       Stream& stream) = 0;
 
  private:
+  /// Makes the arrays when they are first needed: a plan that is only printed needs none.
+  void prepare() const;
+
   const SlotLayout& layout_;
-  std::unique_ptr<Updater> updater_;
+  Device device_;
+  mutable std::unique_ptr<Updater> updater_;
   std::vector<std::string> names_;
-  std::vector<FlatArray> memories_;
+  mutable std::vector<FlatArray> memories_;
 };
 
 }  // namespace lockstep::trainer
