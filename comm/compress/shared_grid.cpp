@@ -1,14 +1,18 @@
 // Integers on a grid that all ranks share (the homomorphic part of THC, Li et al., NSDI 2024): ranks agree on
-// each slot's largest magnitude; codes are integers of at most (2^(bits-1) - 1) / p levels, so that sums of p
-// of them fit the field and travel through any all-reduce packed into 32-bit words. Integer sums are exact
-// and free of order: every schedule gives the same bits. Levels shrink with the number of ranks: 8 bits suit
-// up to about 8 ranks, 16 bits hundreds.
+// the largest magnitude of each block of a slot; codes are integers of at most (2^(bits-1) - 1) / p levels,
+// so that sums of p of them fit the field and travel through any all-reduce packed into 32-bit words. Integer
+// sums are exact and free of order: every schedule gives the same bits. Levels shrink with the number of
+// ranks: 8 bits suit up to about 8 ranks, 16 bits hundreds.
 #include "comm/compress/rows.h"
 #include "comm/compress/sparse.h"
 #include "core/error.h"
 
 namespace lockstep::comm {
 namespace {
+
+// A grid for a whole slot is too coarse where rows differ in scale, as an embedding's do. The magnitudes of
+// blocks of 1024 cost (p - 1) / 256 bytes an element.
+constexpr std::int64_t kBlock = 1024;
 
 constexpr Setting kSettings[] = {
     {"bits", SettingType::integer, "8", "of an element on the wire: 8 or 16", "[8,16]"},
@@ -35,7 +39,7 @@ class SharedGrid final : public Compressor {
   SharedGrid(const Options& options, const CompressorContext& context)
       : Compressor(context, options.boolean("feedback")),
         grid_(grid_of(options, context.ranks)),
-        runs_(std::make_shared<std::vector<Selection>>(selections(context.group, 1))),
+        runs_(std::make_shared<std::vector<Selection>>(blocks(context.group, kBlock))),
         largest_(floats(static_cast<std::int64_t>(runs_->size()))),
         everyones_(floats(largest_.span.count * context.ranks)),
         codes_(make_array(context.device, Dtype::i32, context.group.count * grid_.bits / 32)) {}

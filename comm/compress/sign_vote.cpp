@@ -2,8 +2,8 @@
 // count, and what comes back is the sign of the majority; a tie is 0. One bit up, two bits down. Zeros vote
 // at random, or slots that a batch does not touch would drift.
 //
-// With magnitude `mean` the signs are multiplied by the slot's mean magnitude over ranks, so that a rate
-// means about what it means without compression; `unit` is the paper's: the rate alone is the step.
+// With magnitude `mean` the signs are multiplied by the mean magnitude of their block over ranks, so that a
+// rate means about what it means without compression; `unit` is the paper's: the rate alone is the step.
 #include "comm/compress/rows.h"
 #include "comm/compress/sparse.h"
 #include "comm/compress/two_shot.h"
@@ -12,8 +12,11 @@
 namespace lockstep::comm {
 namespace {
 
+constexpr std::int64_t kBlock = 1024;  // as ef_sign's
+
 constexpr Setting kSettings[] = {
-    {"magnitude", SettingType::text, "mean", "of a vote: the slot's mean magnitude, or 1", "mean|unit"},
+    {"magnitude", SettingType::text, "mean", "of a vote: the mean magnitude of a block of 1024, or 1",
+     "mean|unit"},
 };
 
 class SignVote final : public TwoShot {
@@ -22,7 +25,7 @@ class SignVote final : public TwoShot {
       : TwoShot(context, false, make_codec({.kind = CodecKind::vote}, context.device),
                 make_codec({.kind = CodecKind::ternary}, context.device)),
         unit_(options.text("magnitude") == "unit"),
-        runs_(std::make_shared<std::vector<Selection>>(selections(context.group, 1))),
+        runs_(std::make_shared<std::vector<Selection>>(blocks(context.group, kBlock))),
         magnitudes_(floats(static_cast<std::int64_t>(runs_->size()))) {}
 
   std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {

@@ -18,6 +18,17 @@ std::vector<Selection> selections(const Group& group, double density) {
   return runs;
 }
 
+std::vector<Selection> blocks(const Group& group, std::int64_t length) {
+  std::vector<Selection> runs;
+  for (const Piece& piece : group.pieces) {
+    for (std::int64_t at = 0; at < piece.slot->stored_count; at += length) {
+      const std::int64_t count = std::min(length, piece.slot->stored_count - at);
+      runs.push_back({piece.first + at, count, count});
+    }
+  }
+  return runs;
+}
+
 std::int64_t kept(const std::vector<Selection>& runs) {
   return std::accumulate(runs.begin(), runs.end(), std::int64_t{0},
                          [](std::int64_t sum, const Selection& run) { return sum + run.keep; });

@@ -11,6 +11,8 @@ namespace lockstep::comm {
 
 /// Per slot: the part `density` of its elements, at least one.
 [[nodiscard]] std::vector<Selection> selections(const Group& group, double density);
+/// Every element, in runs of at most `length` that end with their slot.
+[[nodiscard]] std::vector<Selection> blocks(const Group& group, std::int64_t length);
 [[nodiscard]] std::int64_t kept(const std::vector<Selection>& runs);
 
 /// This rank's largest values with their indices, and everybody's. 8 bytes an element.

@@ -163,6 +163,34 @@ TEST(SharedGrid, every_schedule_gives_the_same_bits) {
   EXPECT_NE(ring.sum, tree.sum);
 }
 
+/// The second 1024 elements are a thousand times smaller than the first.
+Gradient uneven() {
+  return [](int rank, std::int64_t step) {
+    Values values = normals(2048, rank, step);
+    for (std::size_t i = 1024; i < values.size(); ++i) values[i] *= 1e-3f;
+    return values;
+  };
+}
+
+Values second_half(const Values& values) { return {values.begin() + 1024, values.end()}; }
+
+TEST(SharedGrid, small_blocks_keep_their_digits_beside_large_ones) {
+  const Lab lab{.shape = {64, 32}, .compressor = "shared_grid", .settings = {{"feedback", "false"}}};
+  const Result result = run(lab, 4, uneven());
+  EXPECT_LT(relative_error(second_half(result.sum), second_half(true_sum(4, uneven()))), 0.1);
+}
+
+TEST(SignVote, votes_have_the_magnitude_of_their_block) {
+  const Result result = run({.shape = {64, 32}, .compressor = "sign_vote"}, 3, uneven());
+  const auto largest = [](const Values& values) {
+    float most = 0;
+    for (float x : values) most = std::max(most, std::abs(x));
+    return most;
+  };
+  const float first = largest({result.sum.begin(), result.sum.begin() + 1024});
+  EXPECT_NEAR(largest(second_half(result.sum)), 1e-3f * first, 1e-4f * first);
+}
+
 Gradient heavy_tailed() {
   return [](int rank, std::int64_t step) {
     const Values common = normals(8192, 63, 0);
