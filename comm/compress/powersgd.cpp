@@ -17,7 +17,7 @@ namespace lockstep::comm {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"rank", SettingType::integer, "4", "columns of the factors", "[1,64]"},
+    {"rank", SettingType::integer, "8", "columns of the factors", "[1,64]"},
     {"min_ratio", SettingType::real, "2", "slots that shrink less are sent whole", "[1,inf)"},
     {"exact_steps", SettingType::integer, "0", "first steps that are summed exactly", "[0,inf)"},
     {"feedback", SettingType::boolean, "true", "error feedback: keep what was not sent for the next step"},

@@ -15,7 +15,7 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr Setting kDensity = {"density", SettingType::real, "0.01", "part of a slot's elements that is sent",
+constexpr Setting kDensity = {"density", SettingType::real, "0.05", "part of a slot's elements that is sent",
                               "(0,1]"};
 constexpr Setting kFeedback = {"feedback", SettingType::boolean, "true",
                                "error feedback: keep what was not sent for the next step"};
