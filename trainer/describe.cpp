@@ -73,12 +73,13 @@ std::string memory_lines(const Replica& replica, const Optimizer& optimizer, con
                 bytes_text(array * (1 + gradient_arrays) + optimizer_bytes + activations).c_str());
 }
 
-std::string exchange_lines(const Config& config, const Replica& replica, const BatchPlan& plan, int ranks) {
+std::string exchange_lines(const Config& config, const Replica& replica, const BatchPlan& plan, int ranks,
+                           bool one_node) {
   const comm::ExchangeOptions options = step_options(config, plan).exchange;
   const auto buckets = comm::cut_buckets(replica.executor().parameter_layout(), options.bucket_bytes,
                                          options.first_bucket_bytes);
-  const std::string name = config.part_name("allreduce");
-  const auto schedule = comm::schedules().create(name, config.part("allreduce"));
+  const std::string name = schedule_name(config, one_node);
+  const auto schedule = make_schedule(config, one_node);
   std::string lines =
       format("exchange by %s over %d rank(s), %zu bucket(s)\n", name.c_str(), ranks, buckets.size());
   for (const comm::Bucket& bucket : buckets) {
@@ -97,7 +98,7 @@ std::string exchange_lines(const Config& config, const Replica& replica, const B
 
 }  // namespace
 
-std::string describe_plan(const Config& config, int ranks) {
+std::string describe_plan(const Config& config, int ranks, bool one_node) {
   check_reproducible(config);
   check_compression(config);
   const auto dataset = open_dataset(config);
@@ -120,7 +121,7 @@ std::string describe_plan(const Config& config, int ranks) {
              static_cast<long long>(plan.shard.count), static_cast<long long>(plan.steps),
              static_cast<long long>(plan.steps_per_epoch)) +
          memory_lines(replica, *optimizer, plan, config.section("train").boolean("reproducible")) +
-         exchange_lines(config, replica, plan, ranks);
+         exchange_lines(config, replica, plan, ranks, one_node);
 }
 
 }  // namespace lockstep::trainer

@@ -96,9 +96,8 @@ Evaluation evaluate_file(const Config& config, const std::string& file, comm::Wo
   Replica replica(spec, replica_options(config, device_of(config, world), microbatch, false));
   load_weights(file, replica.model(), replica.store());
   const auto compute = compute_stream(config, replica.device());
-  comm::Control control(comm::make_collectives(
-      world.transport(config.section("run").real("deadline_s")),
-      comm::schedules().create(config.part_name("allreduce"), config.part("allreduce"))));
+  comm::Control control(comm::make_collectives(world.transport(config.section("run").real("deadline_s")),
+                                               make_schedule(config, on_one_node(world))));
   EvaluationOptions options = evaluation_options(config, microbatch);
   std::optional<PredictionFile> kept;
   if (!predictions.empty()) {

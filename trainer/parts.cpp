@@ -6,6 +6,7 @@
 #include "models/model.h"
 #include "trainer/compression.h"
 #include "trainer/placement.h"
+#include "trainer/schema.h"
 
 namespace lockstep::trainer {
 
@@ -160,10 +161,26 @@ std::unique_ptr<Stream> compute_stream(const Config& config, Device device) {
   return make_stream(device, {.name = "compute", .threads = threads_of(config)});
 }
 
+std::string schedule_name(const Config& config, bool one_node) {
+  const std::string name = config.part_name("allreduce");
+  if (name != kDefaultSchedule) return name;
+  return std::string(
+      comm::default_schedule({.host = backend_for(config) != "cuda",
+                              .one_node = one_node,
+                              .reproducible = config.section("train").boolean("reproducible")}));
+}
+
+std::unique_ptr<comm::Schedule> make_schedule(const Config& config, bool one_node) {
+  const std::string name = schedule_name(config, one_node);
+  return comm::schedules().create(name, config.part("allreduce", name));
+}
+
+bool on_one_node(const comm::World& world) { return world.local_size() == world.size(); }
+
 void check_reproducible(const Config& config) {
   if (!config.section("train").boolean("reproducible")) return;
-  const std::string schedule = config.part_name("allreduce");
-  if (!comm::schedules().create(schedule, config.part("allreduce"))->layout_invariant()) {
+  const std::string schedule = schedule_name(config, true);
+  if (!make_schedule(config, true)->layout_invariant()) {
     throw Error(
         Fault::config,
         "reproducible mode cannot use allreduce.name '" + schedule + "': its bits depend on ranks or buckets",

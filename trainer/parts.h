@@ -38,6 +38,13 @@ namespace lockstep::trainer {
 
 [[nodiscard]] EvaluationOptions evaluation_options(const Config& config, std::int64_t microbatch);
 
+/// The schedule that the config names; for `by_place` the one that suits the device, the mode, and whether
+/// all ranks are on one node.
+[[nodiscard]] std::string schedule_name(const Config& config, bool one_node);
+[[nodiscard]] std::unique_ptr<comm::Schedule> make_schedule(const Config& config, bool one_node);
+/// The same on every rank.
+[[nodiscard]] bool on_one_node(const comm::World& world);
+
 /// The compute stream of a replica.
 [[nodiscard]] std::unique_ptr<Stream> compute_stream(const Config& config, Device device);
 

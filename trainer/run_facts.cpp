@@ -1,5 +1,6 @@
 #include "trainer/run_facts.h"
 
+#include "trainer/parts.h"
 #include "trainer/placement.h"
 #include "trainer/training.h"
 
@@ -12,7 +13,7 @@ RunFacts facts_of(const Config& config, const comm::World& world, const BatchPla
   facts.model = config.part_name("model");
   facts.data = config.section("data").texts("files").front();
   facts.device = backend_for(config);
-  facts.schedule = config.part_name("allreduce");
+  facts.schedule = schedule_name(config, on_one_node(world));
   facts.world = world.description();
   facts.ranks = world.size();
   facts.global_batch = plan.global;

@@ -1,5 +1,6 @@
 #include "trainer/schema.h"
 
+#include <utility>
 #include <vector>
 
 #include "comm/allreduce/schedule.h"
@@ -120,6 +121,12 @@ KindSchema device_kind() {
 }  // namespace
 
 Schema config_schema() {
+  KindSchema allreduce = comm::schedules().schema(kDefaultSchedule);
+  allreduce.rows.insert(allreduce.rows.begin(),
+                        {kDefaultSchedule,
+                         "`shared` where all ranks are CPUs of one node and train.reproducible is off, else "
+                         "`halving_doubling`",
+                         {}});
   Schema schema;
   schema.sections = {{"run", kRun},
                      {"batch", kBatch},
@@ -137,7 +144,7 @@ Schema config_schema() {
                   optimizers().schema("sgd"),
                   rate_shapes().schema("constant"),
                   metrics().schema("auto"),
-                  comm::schedules().schema(comm::default_schedule()),
+                  std::move(allreduce),
                   comm::transports().schema("auto"),
                   comm::compressors().schema("none"),
                   device_kind()};

@@ -43,7 +43,7 @@ class Training {
         plan_(plan_of(config, *train_set_, world.rank(), world.size())),
         device_(device_of(config, world)),
         loader_(open_training_loader(config, *train_set_, plan_, device_)),
-        schedule_(comm::schedules().create(config.part_name("allreduce"), config.part("allreduce"))),
+        schedule_(make_schedule(config, on_one_node(world))),
         collectives_(connect(config, world, device_, schedule_)),
         control_(device_ == Device{} ? collectives_->duplicate() : host_collectives(config, world)),
         batch_norm_sum_(collectives_->duplicate()),

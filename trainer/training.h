@@ -36,6 +36,6 @@ struct Outcome {
 
 /// What --dry-run prints: the plan of one rank without running it: nodes with FLOPs, parameters and bytes;
 /// memory; buckets; cost of the exchange.
-[[nodiscard]] std::string describe_plan(const Config& config, int ranks);
+[[nodiscard]] std::string describe_plan(const Config& config, int ranks, bool one_node);
 
 }  // namespace lockstep::trainer

@@ -110,7 +110,13 @@ class Schedule {
 /// A schedule with settings in its name: "ring", "double_tree:segment=4096". Throws Fault::config for an
 /// unknown name or setting.
 [[nodiscard]] std::unique_ptr<Schedule> schedule_called(const std::string& text);
+/// What the schedule depends on when the user names none.
+struct SchedulePlace {
+  bool host = true;           ///< arrays lie in host memory
+  bool one_node = true;       ///< all ranks do
+  bool reproducible = false;  ///< bits must be the same at other numbers of ranks
+};
 /// The row used when the user names none. Why this one: registry.cpp.
-[[nodiscard]] std::string_view default_schedule() noexcept;
+[[nodiscard]] std::string_view default_schedule(const SchedulePlace& place) noexcept;
 
 }  // namespace lockstep::comm

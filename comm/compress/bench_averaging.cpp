@@ -19,7 +19,8 @@ namespace {
 constexpr std::size_t kPeriod = 65521;
 /// Behind every warm-up that a compressor may have.
 constexpr std::int64_t kFirstStep = 1000000;
-/// Sums in another order differ by less of the largest value; a grid's code is at least 3e-5 of it.
+/// Sums in another order differ by less of the largest value; the code of a grid that holds it is at least
+/// 3e-5 of it.
 constexpr double kRounding = 1e-5;
 
 std::vector<float> host_copy(FlatSpan x) {

@@ -141,7 +141,7 @@ Memory NcclTransport::shared_memory(std::size_t bytes) {
 ncclUniqueId shared_id(std::unique_ptr<Transport> host) {
   ncclUniqueId id{};
   if (host->rank() == 0) check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
-  const auto& row = schedules().row(default_schedule());
+  const auto& row = schedules().row(default_schedule({.host = false}));
   Control control(make_collectives(std::move(host), schedules().create(row.name, Options::of(row.settings))));
   const std::string text = control.broadcast(std::string(id.internal, sizeof id.internal));
   std::copy(text.begin(), text.end(), id.internal);

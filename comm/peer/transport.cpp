@@ -34,7 +34,7 @@ struct PeerNode {
 };
 
 std::unique_ptr<Collectives> host_collectives(World& world, double deadline_s) {
-  const auto& row = schedules().row(default_schedule());
+  const auto& row = schedules().row(default_schedule({.host = false}));
   return make_collectives(world.transport(deadline_s),
                           schedules().create(row.name, Options::of(row.settings)));
 }

@@ -50,8 +50,13 @@ void HostTransport::count(std::int64_t messages, std::int64_t bytes) noexcept {
 
 SharedExchange& HostTransport::shared() {
   if (shared_ == nullptr) {
+    std::vector<std::byte*> stages = share(SharedExchange::stage_bytes());
+    if (stages.empty()) {
+      throw Error(Fault::communication, "this node has no room for shared memory (/dev/shm) to sum in",
+                  "enlarge it (docker run --shm-size=1g) or set allreduce.name to halving_doubling");
+    }
     const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-    shared_ = std::make_unique<SharedExchange>(rank_, share(SharedExchange::stage_bytes()), size() > cores);
+    shared_ = std::make_unique<SharedExchange>(rank_, stages, size() > cores);
   }
   return *shared_;
 }
@@ -59,6 +64,7 @@ SharedExchange& HostTransport::shared() {
 Memory HostTransport::shared_memory(std::size_t bytes) {
   if (!shares() || bytes == 0) return {};
   std::vector<std::byte*> blocks = share(bytes);
+  if (blocks.empty()) return {};
   std::byte* const mine = blocks[static_cast<std::size_t>(rank_)];
   shared().add_blocks(std::move(blocks), bytes);
   return {mine, bytes, Device{}, [](void*) {}};

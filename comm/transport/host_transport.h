@@ -56,10 +56,10 @@ class HostTransport : public Transport {
                     const Operation& operation) = 0;
   /// Publishes where this rank is, for the reports of others. Any thread.
   virtual void publish(const Position& position) = 0;
-  /// True when share() gives memory; the same on every rank.
+  /// True when share() gives memory if there is room for it; the same on every rank.
   [[nodiscard]] virtual bool shares() const noexcept { return false; }
   /// Collective, blocks at most until the deadline. One zeroed block per rank, by rank, in reach of all; they
-  /// live as long as anybody may use them.
+  /// live as long as anybody may use them. No blocks, on every rank, where there is no room for them.
   virtual std::vector<std::byte*> share(std::size_t /*bytes*/) { return {}; }
   /// Asked now and then while shared_sum() waits for `peers`: throws when that is no use (any more).
   virtual void stop_if_hopeless(const Operation& /*operation*/, const Deadline& /*deadline*/,

@@ -96,7 +96,7 @@ struct MpiJob {
 };
 
 /// Collective over `comm`, whose ranks share a node. Zeroed memory of `bytes` per rank, by rank, in a window
-/// of the job.
+/// of the job; none when the node has no room for it.
 [[nodiscard]] std::vector<std::byte*> share_window(MpiJob& job, MPI_Comm comm, std::size_t bytes);
 
 /// Collective. MPI_Allreduce, MPI_Iallreduce, and MPI_Iallreduce of 16 parts at once, all waited for as MPI

@@ -1,12 +1,34 @@
 // Memory that all ranks of a node reach: MPI shared windows.
 #include <cstring>
+#include <filesystem>
 
 #include "comm/transport/mpi_job.h"
 
 namespace lockstep::comm {
+namespace {
+
+/// Collective. Whether the node has room for a window where MPI libraries put it on Linux. A container has 64
+/// MiB there unless told otherwise, and Open MPI ends the job over a window that does not fit.
+bool has_room(MPI_Comm comm, std::size_t bytes_per_rank) {
+  constexpr std::size_t kSlack = 1 << 20;  // of the library's own
+  int rank = 0, ranks = 0;
+  MPI_Comm_rank(comm, &rank);
+  MPI_Comm_size(comm, &ranks);
+  int room = 1;
+  if (rank == 0) {
+    std::error_code none;
+    const auto space = std::filesystem::space("/dev/shm", none);
+    room = none || space.available >= bytes_per_rank * static_cast<std::size_t>(ranks) + kSlack ? 1 : 0;
+  }
+  check_mpi(MPI_Bcast(&room, 1, MPI_INT, 0, comm), "MPI_Bcast");
+  return room != 0;
+}
+
+}  // namespace
 
 std::vector<std::byte*> share_window(MpiJob& job, MPI_Comm comm, std::size_t bytes) {
   constexpr std::size_t kPage = 4096;  // so that every rank's part begins at a page of its own
+  if (!has_room(comm, bytes + kPage)) return {};
   const auto whole = static_cast<MPI_Aint>((bytes + kPage - 1) / kPage * kPage);
   void* mine = nullptr;
   MPI_Win window = MPI_WIN_NULL;

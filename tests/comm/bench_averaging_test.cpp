@@ -122,7 +122,8 @@ TEST(AveragingBench, bytes_follow_from_the_payload) {
   EXPECT_EQ(rows[1].wire_bytes, ring + ring / 256 * 2)
       << "a byte each, and 2 for the scale of a block of 256";
   EXPECT_EQ(rows[2].wire_bytes, 2 * ring);
-  EXPECT_EQ(rows[3].wire_bytes, ring + 3 * 4) << "a byte each, and this rank's largest to three";
+  EXPECT_EQ(rows[3].wire_bytes, ring + 3 * 4 * count / 1024)
+      << "a byte each, and this rank's largest of every block of 1024 to three";
   EXPECT_DOUBLE_EQ(rows[2].ratio, 2);
   EXPECT_EQ(rows[0].ratio, 1);
   EXPECT_EQ(rows[0].speedup, 1);

@@ -158,8 +158,17 @@ TEST(Chunks, cover_the_whole_in_order) {
   }
 }
 
-TEST(Table, default_is_a_row_that_keeps_bits) {
-  EXPECT_TRUE(schedule_named(std::string(default_schedule()))->layout_invariant());
+TEST(Table, default_is_a_row_that_keeps_bits_and_shares_memory_where_it_can) {
+  for (const bool host : {true, false}) {
+    for (const bool one_node : {true, false}) {
+      for (const bool reproducible : {true, false}) {
+        const std::string name(
+            default_schedule({.host = host, .one_node = one_node, .reproducible = reproducible}));
+        EXPECT_TRUE(schedule_named(name)->layout_invariant());
+        EXPECT_EQ(name, host && one_node && !reproducible ? "shared" : "halving_doubling");
+      }
+    }
+  }
   EXPECT_TRUE(schedule_named("library")->library());
   EXPECT_FALSE(schedule_named("library")->layout_invariant());
 }

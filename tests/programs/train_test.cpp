@@ -23,7 +23,7 @@ class Train : public ProgramTest {
 TEST_F(Train, dry_run_prints_the_plan_and_leaves_nothing_behind) {
   const std::string plan = train("--dry-run && ls");
   for (const char* part : {"global: 16  # ", "batch_norm", "softmax_cross_entropy", "memory of a rank",
-                           "exchange by halving_doubling over 1 rank(s)", "4 of them on rank 0; 6 steps"})
+                           "exchange by shared over 1 rank(s)", "4 of them on rank 0; 6 steps"})
     EXPECT_PRED2(holds, plan, part);
   EXPECT_FALSE(holds(plan, "runs")) << "ls must find nothing";
   EXPECT_GT(std::stoi(after(plan, "parameters   ")), 100);
@@ -37,11 +37,20 @@ TEST_F(Train, dry_run_counts_the_parameters_that_training_counts) {
 
 TEST_F(Train, dry_run_under_mpirun_plans_for_its_ranks_and_prints_once) {
   const std::string plan = train("--dry-run", "$MPI -n 4");
-  const std::string line = "exchange by halving_doubling over 4 rank(s)";
+  const std::string line = "exchange by shared over 4 rank(s)";
   ASSERT_PRED2(holds, plan, line);
   EXPECT_EQ(plan.find(line), plan.rfind(line));
   EXPECT_PRED2(holds, plan, "1 of them on rank 0");
-  EXPECT_PRED2(holds, plan, "4 messages, 4 rounds");
+  EXPECT_PRED2(holds, plan, "3 messages, 1 rounds");
+}
+
+TEST_F(Train, the_usual_schedule_suits_place_and_mode) {
+  EXPECT_PRED2(holds, train("--dry-run --set train.reproducible=true", "$MPI -n 2"),
+               "exchange by halving_doubling over 2 rank(s)");
+  EXPECT_PRED2(holds, train("--dry-run --set allreduce=ring", "$MPI -n 2"),
+               "exchange by ring over 2 rank(s)");
+  EXPECT_PRED2(holds, train("--dry-run --set allreduce=by_place", "$MPI -n 2"),
+               "exchange by shared over 2 rank(s)");
 }
 
 TEST_F(Train, reproducible_dry_run_shows_the_extra_gradient_arrays) {

@@ -127,7 +127,7 @@ TEST_P(WeightsOfRuns, newest_checkpoint_is_loaded) {
   std::filesystem::remove_all(run);
   std::filesystem::create_directories(run);
   const auto world = comm::make_self_world();
-  const auto& row = comm::schedules().row(comm::default_schedule());
+  const auto& row = comm::schedules().row(comm::default_schedule({}));
   comm::Control control(comm::make_collectives(
       world->transport(10), comm::schedules().create(row.name, Options::of(row.settings))));
   std::string newest;

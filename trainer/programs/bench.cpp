@@ -93,9 +93,10 @@ int bench_averages(comm::World& world, const cxxopts::ParseResult& given, const 
 }
 
 /// Those that are named, or all; training's beside compressors.
-std::vector<comm::BenchSchedule> wanted_schedules(const cxxopts::ParseResult& given) {
+std::vector<comm::BenchSchedule> wanted_schedules(const comm::World& world,
+                                                  const cxxopts::ParseResult& given) {
   std::vector<std::string> names;
-  if (given.count("compress") > 0) names.emplace_back(comm::default_schedule());
+  if (given.count("compress") > 0) names.push_back(usual_schedule(world));
   if (given.count("schedule") > 0) names = given["schedule"].as<std::vector<std::string>>();
   return comm::bench_schedules(names);
 }
@@ -111,12 +112,12 @@ int bench_allreduce(Context& context) {
   bench.iterations = given["iterations"].as<int>();
   bench.warmup = given["warmup"].as<int>();
   bench.dtype = dtype_named(given["type"].as<std::string>());
-  bench.schedules = wanted_schedules(given);
   if (given.count("costs") > 0) {
     std::printf("%s", comm::cost_table().c_str());
     return 0;
   }
   comm::World& world = context.world();
+  bench.schedules = wanted_schedules(world, given);
   bench.lent_memory = given.count("own-memory") == 0;
   bench.device = device_called(given["device"].as<std::string>(), world);
   bench.transport = given["transport"].as<std::string>();
@@ -234,6 +235,10 @@ int run_bench(Context& context) {
 }
 
 }  // namespace
+
+std::string usual_schedule(const comm::World& world) {
+  return std::string(comm::default_schedule({.one_node = trainer::on_one_node(world)}));
+}
 
 void write_json(const std::string& file, const std::string& text) {
   if (file.empty()) return;

@@ -22,7 +22,7 @@ cxxopts::Options usage() {
        cxxopts::value<std::string>()->default_value("vgg16"))  //
       ("compressor", "only this one, such as powersgd:rank=2 (may be repeated)",
        cxxopts::value<std::vector<std::string>>())  //
-      ("schedule", "of exact sums (may be repeated; default halving_doubling)",
+      ("schedule", "of exact sums (may be repeated; by default the one that training uses)",
        cxxopts::value<std::vector<std::string>>())                                      //
       ("n,iterations", "timed exchanges", cxxopts::value<int>()->default_value("5"))    //
       ("w,warmup", "exchanges before them", cxxopts::value<int>()->default_value("1"))  //
@@ -44,12 +44,12 @@ int bench_compress(Context& context) {
   comm::CompressBench bench;
   bench.gradients = given["gradients"].as<std::string>();
   if (given.count("compressor") > 0) bench.compressors = given["compressor"].as<std::vector<std::string>>();
-  bench.schedules = comm::bench_schedules(
-      given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
-                                  : std::vector<std::string>{std::string(comm::default_schedule())});
   bench.iterations = given["iterations"].as<int>();
   bench.warmup = given["warmup"].as<int>();
   comm::World& world = context.world();
+  bench.schedules =
+      comm::bench_schedules(given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
+                                                        : std::vector<std::string>{usual_schedule(world)});
   std::vector<comm::CodecRow> codecs;
   if (world.rank() == 0 && given["values"].as<std::int64_t>() > 0) {
     codecs = comm::bench_codecs(given["values"].as<std::int64_t>(), given["rounds"].as<int>());

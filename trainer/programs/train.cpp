@@ -6,6 +6,7 @@
 #include "comm/collectives.h"
 #include "comm/worlds.h"
 #include "core/log.h"
+#include "trainer/parts.h"
 #include "trainer/programs/command.h"
 #include "trainer/programs/config_file.h"
 #include "trainer/signals.h"
@@ -52,7 +53,8 @@ int run_train(Context& context) {
     throw Error(Fault::config, "--resume does not say which run", "name its directory with --run-dir");
   if (words->count("dry-run") > 0) {
     const comm::World& world = context.world();
-    if (world.rank() == 0) std::printf("%s", trainer::describe_plan(config, world.size()).c_str());
+    const bool one_node = trainer::on_one_node(world);
+    if (world.rank() == 0) std::printf("%s", trainer::describe_plan(config, world.size(), one_node).c_str());
     return 0;
   }
   comm::World& world = context.world();
