@@ -223,5 +223,6 @@ ALL = [("gpt2 4 layers to transformers", gpt2_out(SMALL, 8), False),
 ALL += [(f"trajectory of {kind}, {optimizer}", trajectory(kind, optimizer), False)
         for kind in ("mlp", "resnet20", "gpt2") for optimizer in OPTIMIZERS]
 ALL += [("resnet50", resnet(50, 224, 4, 1), True),
+        ("resnet50 on small images", resnet(50, 64, 4, 4), True),
         ("gpt2 124M to transformers", gpt2_out(PUBLISHED, 1), True),
         ("gpt2 124M from transformers", gpt2_in(PUBLISHED, 1), True)]

@@ -38,20 +38,55 @@ TEST(Training, every_schedule_trains_alike) {
   }
 }
 
+/// A rate that is zero in f32: the weights stay as they were drawn.
+const char* const kNoStep = "rate.peak=1e-60";
+
+double figure(const Outcome& outcome, const std::string& wanted) {
+  for (const auto& [name, value] : outcome.evaluation.values)
+    if (name == wanted) return value;
+  ADD_FAILURE() << "no " << wanted;
+  return 0;
+}
+
 TEST(Training, evaluation_counts_every_sample_once_for_any_ranks_and_microbatch) {
-  for (int ranks : {1, 2, 3, 4}) {
-    const Outcome outcome = train_images({"train.steps=1", "batch.microbatch=4", "train.reproducible=true"},
-                                         ranks == 3 ? 1 : ranks);
-    double samples = 0;
-    for (const auto& [name, value] : outcome.evaluation.values) samples = name == "samples" ? value : samples;
-    EXPECT_EQ(samples, 22) << ranks << " ranks";
+  // 22 samples in microbatches of 1, 3, 5 and 16: the last one is ragged, or ranks are left without any.
+  for (const int microbatch : {1, 3, 5, 16}) {
+    const Overrides overrides{kNoStep, "train.steps=1", "batch.microbatch=" + std::to_string(microbatch),
+                              "batch.global=" + std::to_string(microbatch * 4)};
+    const Outcome alone = train_images(overrides, 1);
+    EXPECT_EQ(figure(alone, "samples"), 22);
+    for (const int ranks : {2, 3, 4}) {
+      const Outcome many = train_images(overrides, ranks);
+      EXPECT_EQ(figure(many, "samples"), 22) << ranks << " ranks, " << microbatch;
+      EXPECT_EQ(figure(many, "correct"), figure(alone, "correct")) << ranks << " ranks, " << microbatch;
+      EXPECT_NEAR(figure(many, "loss"), figure(alone, "loss"), 1e-6) << ranks << " ranks, " << microbatch;
+    }
   }
 }
 
-TEST(Training, best_evaluation_keeps_its_checkpoint) {
-  const Outcome outcome = train_images({"checkpoint.best=true", "eval.every_steps=2", "train.steps=4"}, 2);
-  EXPECT_EQ(outcome.exit_code, 0);
-  EXPECT_EQ(outcome.end.steps, 4);
+TEST(Training, averaged_weights_are_judged_but_do_not_change_training) {
+  const Outcome plain = train_images({}, 2);
+  const Outcome averaged = train_images({"train.ema=0.9"}, 2);
+  EXPECT_EQ(averaged.end.parameter_hash, plain.end.parameter_hash);
+  EXPECT_NE(figure(averaged, "loss"), figure(plain, "loss"));
+  // An average that forgets everything is the weights themselves.
+  EXPECT_EQ(figure(train_images({"train.ema=1e-30"}, 2), "loss"), figure(plain, "loss"));
+}
+
+TEST(Training, clipping_beyond_every_norm_changes_no_bit_and_within_it_does) {
+  const Outcome plain = train_images({}, 2);
+  EXPECT_EQ(train_images({"train.clip_norm=1e6"}, 2).end.parameter_hash, plain.end.parameter_hash);
+  EXPECT_NE(train_images({"train.clip_norm=0.01"}, 2).end.parameter_hash, plain.end.parameter_hash);
+}
+
+TEST(Training, unshuffled_data_repeats_its_order_whatever_the_seed_of_the_order) {
+  // Without dropout nothing is random after the start; so one epoch twice is the same work.
+  const Overrides still{"data.shuffle=false", "model.cnn.dropout=0", kNoStep, "train.steps=1"};
+  Overrides second = still;
+  second.back() = "train.steps=7";  // step 6 begins the second epoch of six steps
+  EXPECT_EQ(train_images(second, 1).last_loss, train_images(still, 1).last_loss);
+  second[0] = "data.shuffle=true";
+  EXPECT_NE(train_images(second, 1).last_loss, train_images(still, 1).last_loss);
 }
 
 TEST(NonFinite, stop_names_rank_and_sample) {
@@ -73,13 +108,34 @@ TEST(NonFinite, skip_goes_on_and_parameters_stay_finite_and_equal) {
   EXPECT_TRUE(std::isfinite(outcome.last_loss));
 }
 
-TEST(NonFinite, too_many_skips_count_as_diverged) {
+/// Sample 13 is in the first step of every epoch of six.
+Outcome train_poisoned(std::int64_t steps, std::int64_t max_skips, int ranks) {
+  return train_images(
+      {"train.on_nonfinite=skip", "data.shuffle=false", "train.steps=" + std::to_string(steps),
+       "train.max_skips=" + std::to_string(max_skips)},
+      ranks, 13);
+}
+
+TEST(NonFinite, skipped_step_leaves_the_weights_as_they_were) {
+  for (const int ranks : {1, 2, 3}) {
+    const Outcome untouched = train_images({kNoStep, "train.steps=1"}, ranks);
+    const Outcome skipped = train_poisoned(1, 10, ranks);
+    EXPECT_EQ(skipped.end.parameter_hash, untouched.end.parameter_hash) << ranks << " ranks";
+    EXPECT_EQ(skipped.end.steps, 1);
+    EXPECT_NE(train_poisoned(2, 10, ranks).end.parameter_hash, untouched.end.parameter_hash);
+  }
+}
+
+TEST(NonFinite, as_many_skips_as_allowed_are_borne_and_one_more_is_divergence) {
+  EXPECT_EQ(train_poisoned(6, 1, 2).exit_code, 0);
+  EXPECT_EQ(train_poisoned(7, 2, 2).exit_code, 0);
   try {
-    static_cast<void>(
-        train_images({"train.on_nonfinite=skip", "train.max_skips=1", "train.steps=24"}, 1, 13));
-    FAIL() << "skipped for ever";
+    static_cast<void>(train_poisoned(7, 1, 2));
+    FAIL() << "skipped twice where once is allowed";
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::diverged);
+    EXPECT_NE(error.hint().find("train.max_skips"), std::string::npos) << error.hint();
+    EXPECT_NE(std::string(error.what()).find("step 6"), std::string::npos) << error.what();
   }
 }
 
