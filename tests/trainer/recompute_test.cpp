@@ -68,9 +68,10 @@ TEST_P(RecomputedTraining, shows_its_memory_in_the_plan) {
   write_tiny_images(scratch.path() + "/images.h5");
   write_tiny_tokens(scratch.path() + "/tokens.h5");
   Overrides settings = GetParam().settings;
-  const std::string kept = describe_plan(tiny_config(scratch.path(), GetParam().data, settings), 2);
+  const std::string kept = describe_plan(tiny_config(scratch.path(), GetParam().data, settings), 2, false);
   settings.emplace_back("model.recompute=blocks");
-  const std::string repeated = describe_plan(tiny_config(scratch.path(), GetParam().data, settings), 2);
+  const std::string repeated =
+      describe_plan(tiny_config(scratch.path(), GetParam().data, settings), 2, false);
   EXPECT_EQ(line_of(kept, "recomputed"), "");
   EXPECT_NE(line_of(repeated, "recomputed"), "");
   EXPECT_NE(line_of(kept, "  activations"), line_of(repeated, "  activations"));
