@@ -2,9 +2,11 @@
 // together.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/trainer/tiny_run.h"
+#include "trainer/evaluate.h"
 
 namespace lockstep::trainer {
 namespace {
@@ -73,10 +75,29 @@ TEST(Training, averaged_weights_are_judged_but_do_not_change_training) {
   EXPECT_EQ(figure(train_images({"train.ema=1e-30"}, 2), "loss"), figure(plain, "loss"));
 }
 
-TEST(Training, clipping_beyond_every_norm_changes_no_bit_and_within_it_does) {
-  const Outcome plain = train_images({}, 2);
-  EXPECT_EQ(train_images({"train.clip_norm=1e6"}, 2).end.parameter_hash, plain.end.parameter_hash);
-  EXPECT_NE(train_images({"train.clip_norm=0.01"}, 2).end.parameter_hash, plain.end.parameter_hash);
+TEST(EvaluationShare, every_evaluated_sample_is_in_one_share_also_with_more_ranks_than_microbatches) {
+  for (const std::int64_t samples : {1, 2, 7, 22, 97}) {
+    for (const std::int64_t microbatch : {1, 3, 16}) {
+      for (const std::int64_t limit : {0, 1, 2, 1000}) {
+        EvaluationOptions options;
+        options.microbatch = microbatch;
+        options.microbatches = limit;
+        const std::int64_t wanted = evaluated_samples(samples, options);
+        EXPECT_EQ(wanted, limit == 0 ? samples : std::min(samples, limit * microbatch));
+        for (const int ranks : {1, 2, 3, 5, 8}) {
+          std::vector<int> seen(static_cast<std::size_t>(wanted), 0);
+          for (int rank = 0; rank < ranks; ++rank) {
+            const data::Shard share = evaluation_share(wanted, microbatch, rank, ranks);
+            EXPECT_GE(share.count, 1) << "every rank calls the metric";
+            const std::int64_t end = std::min(wanted, (share.first + share.count) * microbatch);
+            for (std::int64_t i = share.first * microbatch; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+          }
+          EXPECT_EQ(std::ranges::count(seen, 1), wanted)
+              << samples << " in microbatches of " << microbatch << ", " << ranks << " ranks";
+        }
+      }
+    }
+  }
 }
 
 TEST(Training, unshuffled_data_repeats_its_order_whatever_the_seed_of_the_order) {
