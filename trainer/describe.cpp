@@ -59,18 +59,30 @@ std::string work_lines(const models::Executor& executor, std::int64_t microbatch
 }
 
 std::string memory_lines(const Replica& replica, const Optimizer& optimizer, const BatchPlan& plan,
-                         bool reproducible) {
+                         bool reproducible, int sharded_over) {
   const double array = 4.0 * static_cast<double>(replica.executor().parameter_layout().stored_count());
   const int gradient_arrays = reproducible ? comm::tree_arrays(static_cast<int>(plan.shard.count)) : 1;
-  const double optimizer_bytes = array / 4.0 * optimizer.state_bytes_per_parameter();
+  const SlotLayout& layout = replica.executor().parameter_layout();
+  const double optimizer_bytes =
+      static_cast<double>(largest_part(layout, sharded_over)) * optimizer.state_bytes_per_parameter();
   const double activations = static_cast<double>(replica.executor().arena_bytes());
   return "memory of a rank\n" + format("  values       %s\n", bytes_text(array).c_str()) +
          format("  gradients    %s (%d arrays)\n", bytes_text(array * gradient_arrays).c_str(),
                 gradient_arrays) +
-         format("  optimizer    %s\n", bytes_text(optimizer_bytes).c_str()) +
+         format("  optimizer    %s", bytes_text(optimizer_bytes).c_str()) +
+         (sharded_over > 1 ? "; " + sharding_text(optimizer, layout, sharded_over) : "") + "\n" +
          format("  activations  %s\n", bytes_text(activations).c_str()) +
          format("  together     %s\n",
                 bytes_text(array * (1 + gradient_arrays) + optimizer_bytes + activations).c_str());
+}
+
+/// What ranks that share the optimizer send besides the sums of gradients.
+std::string sharding_line(const SlotLayout& layout, int ranks) {
+  if (ranks == 1) return "";
+  const Part own = cut_parts(layout, ranks).front();
+  return format("  updated values: rank 0 sends %s in %d messages, 1 round\n",
+                bytes_text(4.0 * static_cast<double>(own.count) * (ranks - 1)).c_str(),
+                own.count > 0 ? ranks - 1 : 0);
 }
 
 std::string exchange_lines(const Config& config, const Replica& replica, const BatchPlan& plan, int ranks,
@@ -110,6 +122,7 @@ std::string describe_plan(const Config& config, int ranks, bool one_node) {
   planned.plan_only = true;
   const Replica replica(loader->spec(), planned);
   const auto optimizer = make_optimizer(config, replica.executor().parameter_layout(), replica.device());
+  const int sharded_over = config.section("optimizer").boolean("shard") ? ranks : 1;
   return config.resolved() + "\n" + operations_table(replica.executor()) + "\n" +
          format("parameters   %lld\n",
                 static_cast<long long>(replica.executor().parameter_layout().canonical_count())) +
@@ -120,8 +133,10 @@ std::string describe_plan(const Config& config, int ranks, bool one_node) {
              static_cast<long long>(plan.global), static_cast<long long>(plan.shard.per_step),
              static_cast<long long>(plan.shard.count), static_cast<long long>(plan.steps),
              static_cast<long long>(plan.steps_per_epoch)) +
-         memory_lines(replica, *optimizer, plan, config.section("train").boolean("reproducible")) +
-         exchange_lines(config, replica, plan, ranks, one_node);
+         memory_lines(replica, *optimizer, plan, config.section("train").boolean("reproducible"),
+                      sharded_over) +
+         exchange_lines(config, replica, plan, ranks, one_node) +
+         sharding_line(replica.executor().parameter_layout(), sharded_over);
 }
 
 }  // namespace lockstep::trainer

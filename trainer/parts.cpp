@@ -134,6 +134,7 @@ StepOptions step_options(const Config& config, const BatchPlan& plan) {
   options.overlap = exchange.boolean("overlap");
   options.rule.clip_norm = train.real("clip_norm");
   options.ema = train.real("ema");
+  options.shard = config.section("optimizer").boolean("shard");
   options.rule.scaling.dynamic = train.text("precision") == "f16";
   options.rule.scaling.first = static_cast<float>(train.real("loss_scale"));
   options.record = recording_of(config);

@@ -52,6 +52,11 @@ constexpr Setting kModel[] = {
      "of layers, which are chosen for the least memory; the same bits for up to a third more work",
      "none|blocks"},
 };
+constexpr Setting kOptimizer[] = {
+    {"shard", SettingType::boolean, "false",
+     "spread the optimizer's state over ranks (ZeRO stage 1): less memory, the same bits, half as many bytes "
+     "sent again, for each rank hands its part of the new parameters to all"},
+};
 constexpr Setting kEval[] = {
     {"every_steps", SettingType::integer, "0", "steps between evaluations; 0: at the end only", "[0,inf)"},
     {"split", SettingType::text, "test", "split that evaluation reads"},
@@ -128,17 +133,10 @@ Schema config_schema() {
                          "`halving_doubling`",
                          {}});
   Schema schema;
-  schema.sections = {{"run", kRun},
-                     {"batch", kBatch},
-                     {"train", kTrain},
-                     {"model", kModel},
-                     {"data", data_settings()},
-                     {"eval", kEval},
-                     {"checkpoint", kCheckpoint},
-                     {"init", kInit},
-                     {"exchange", kExchange},
-                     {"compress", kCompress},
-                     {"rate", rate_settings()}};
+  schema.sections = {{"run", kRun},           {"batch", kBatch},           {"train", kTrain},
+                     {"model", kModel},       {"optimizer", kOptimizer},   {"data", data_settings()},
+                     {"eval", kEval},         {"checkpoint", kCheckpoint}, {"init", kInit},
+                     {"exchange", kExchange}, {"compress", kCompress},     {"rate", rate_settings()}};
   schema.kinds = {models::models().schema(""),
                   models::losses().schema("softmax_cross_entropy"),
                   optimizers().schema("sgd"),

@@ -25,8 +25,6 @@ struct StepEngine::Flight {
 
 namespace {
 
-constexpr std::int64_t kTail = sizeof(StepTail) / sizeof(float);
-
 /// Share of new statistics per element of the state array: the momentum of the batch norm that owns it.
 std::vector<float> momentum_of_state(const models::Graph& graph, const SlotLayout& layout) {
   std::vector<float> shares(static_cast<std::size_t>(layout.stored_count()), 0.0f);
@@ -60,19 +58,16 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
       compute_(compute),
       kernels_(*device_kernels(replica.device()).step),
       exchange_(comm::make_exchange(replica.store().layout(), collectives, options.exchange)),
-      statistics_(make_array(replica.device(), Dtype::f32, replica.store().state().count + kTail)),
+      statistics_(make_array(replica.device(), Dtype::f32, replica.store().state().count + kTailElements)),
       scalars_(make_array(replica.device(), Dtype::u8, sizeof(StepScalars))),
       squares_(make_array(replica.device(), Dtype::f64, 1)),
       shares_(
           on_device(momentum_of_state(replica.graph(), replica.store().state_layout()), replica.device())) {
+  if (options_.shard && collectives_.size() > 1) shard_optimizer();
   StepScalars start;
   if (options_.rule.scaling.dynamic) start.loss_scale = options_.rule.scaling.first;
   copy_from_host(&start, scalars_.span);
-  if (options_.reproducible) {
-    const int microbatches = static_cast<int>(options_.microbatches);
-    gradient_tree_ = comm::make_tree_accumulator(replica_.store().gradients(), microbatches);
-    statistics_tree_ = comm::make_tree_accumulator(statistics_.span, microbatches);
-  }
+  if (options_.reproducible) make_trees();
   if (options_.ema > 0) {
     average_ = make_array(replica.device(), Dtype::f32, replica.store().values().count);
     vector::cast(replica_.store().values(), average_.span, compute_);
@@ -84,8 +79,10 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
 
 StepEngine::~StepEngine() = default;
 
-StepTail* StepEngine::tail_of(FlatSpan array) noexcept {
-  return reinterpret_cast<StepTail*>(array.at(array.count - kTail));
+void StepEngine::make_trees() {
+  const int microbatches = static_cast<int>(options_.microbatches);
+  gradient_tree_ = comm::make_tree_accumulator(replica_.store().gradients(), microbatches);
+  statistics_tree_ = comm::make_tree_accumulator(statistics_.span, microbatches);
 }
 
 std::shared_ptr<StepEngine::Record> StepEngine::open_record(const StepOpening& opening) {
@@ -176,7 +173,7 @@ std::int64_t StepEngine::sent_bytes() const { return collectives_.traffic().byte
 models::Pass StepEngine::pass_of(std::int64_t j, FlatSpan statistics) {
   models::Pass pass = replica_.pass(models::Mode::train, replica_.store().values());
   if (gradient_tree_) pass.gradients = gradient_tree_->target(static_cast<int>(j));
-  pass.statistics = statistics.part(0, statistics.count - kTail);
+  pass.statistics = statistics.part(0, statistics.count - kTailElements);
   pass.accumulate = !gradient_tree_ && j > 0;
   pass.first_sample = first_position_;
   if (position_.span.count > 0) pass.first_sample_at = static_cast<const std::int64_t*>(position_.span.data);
@@ -233,25 +230,6 @@ void StepEngine::exchange_statistics() {
   exchange_->finish(compute_);
   compute_.wait(stream.record());
   kernels_.end_wait(scalars(), compute_);
-}
-
-void StepEngine::finish_norm() {
-  vector::sum_of_squares(replica_.store().gradients(), squares_.span, compute_);
-  kernels_.finish(scalars(), static_cast<const double*>(squares_.span.data), tail_of(statistics_.span),
-                  options_.rule, compute_);
-}
-
-void StepEngine::update() {
-  ParameterStore& store = replica_.store();
-  optimizer_.step(store.values(), store.gradients(), scalars(), compute_, replica_.working());
-  if (store.state().count > 0) {
-    const FlatSpan fresh = statistics_.span.part(0, store.state().count);
-    kernels_.update_state(store.state(), fresh, shares_.span, scalars(), compute_);
-  }
-  if (options_.ema > 0) {
-    kernels_.update_average(average_.span, store.values(), static_cast<float>(options_.ema), scalars(),
-                            compute_);
-  }
 }
 
 StepResult StepEngine::collect() {

@@ -33,7 +33,8 @@ struct StepOptions {
   bool reproducible = false;
   bool overlap = true;
   StepRule rule;
-  double ema = 0;  ///< 0: none
+  double ema = 0;      ///< 0: none
+  bool shard = false;  ///< spread the optimizer's state over ranks (trainer/optim/part.h)
   /// Whether steps are recorded once and run again as a CUDA graph.
   enum class Record : std::uint8_t { never, where_possible, always };
   Record record = Record::never;
@@ -58,6 +59,12 @@ struct StepResult {
 /// A sentence on a step that overflowed.
 [[nodiscard]] std::string overflow_text(const StepResult& result);
 
+/// A StepTail lies behind the statistics.
+inline constexpr std::int64_t kTailElements = sizeof(StepTail) / sizeof(float);
+
+/// How much of the optimizer's state a rank keeps when it is sharded over `ranks`: the largest part.
+[[nodiscard]] std::string sharding_text(const Optimizer& optimizer, const SlotLayout& layout, int ranks);
+
 class StepEngine {
  public:
   /// Collective. The referenced objects must outlive the engine.
@@ -79,7 +86,7 @@ class StepEngine {
   [[nodiscard]] FlatSpan evaluation_values() const noexcept;
   void save(StateWriter& writer) const;
   void load(const StateReader& reader);
-  /// What differs per rank: what compression remembers.
+  /// What differs per rank: what compression remembers, and a sharded optimizer's part.
   void save_own(StateWriter& writer) const;
   [[nodiscard]] comm::GradientExchange& exchange() noexcept { return *exchange_; }
   [[nodiscard]] std::span<const comm::Bucket> buckets() const noexcept;
@@ -89,6 +96,8 @@ class StepEngine {
  private:
   struct Record;
   struct Flight;
+  void make_trees();
+  void shard_optimizer();
   /// Enqueues the step's own numbers: rate, scale, and where counters stood before it.
   std::shared_ptr<Record> open_record(const StepOpening& opening);
   /// Enqueues reading back what the step did.
@@ -110,6 +119,8 @@ class StepEngine {
   void exchange_statistics();
   void finish_norm();
   void update();
+  /// Sends every rank's part of the values to all.
+  void gather_values();
   [[nodiscard]] StepScalars* scalars() const noexcept {
     return static_cast<StepScalars*>(scalars_.span.data);
   }
@@ -118,6 +129,7 @@ class StepEngine {
 
   Replica& replica_;
   Optimizer& optimizer_;
+  std::vector<Part> parts_;  ///< per rank; empty: the optimizer is not sharded
   comm::Collectives& collectives_;
   StepOptions options_;
   Stream& compute_;

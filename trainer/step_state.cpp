@@ -6,8 +6,10 @@ namespace lockstep::trainer {
 void StepEngine::save(StateWriter& writer) const {
   StateWriter model = writer.scope("model");
   replica_.store().save(model);
-  StateWriter optimizer = writer.scope("optimizer");
-  optimizer_.save(optimizer);
+  if (parts_.empty()) {
+    StateWriter optimizer = writer.scope("optimizer");
+    optimizer_.save(optimizer);
+  }
   if (options_.ema > 0) {
     StateWriter average = writer.scope("average");
     save_slots(average, replica_.store().layout(), average_.span);
@@ -39,6 +41,9 @@ void StepEngine::load(const StateReader& reader) {
 void StepEngine::save_own(StateWriter& writer) const {
   StateWriter compression = writer.scope("compression");
   exchange_->save(compression);
+  if (parts_.empty()) return;
+  StateWriter optimizer = writer.scope("optimizer");
+  optimizer_.save(optimizer);
 }
 
 std::string overflow_text(const StepResult& result) {

@@ -13,7 +13,7 @@
 #include "trainer/placement.h"
 #include "trainer/progress.h"
 #include "trainer/rate_schedule.h"
-#include "trainer/residuals.h"
+#include "trainer/resume.h"
 #include "trainer/run_facts.h"
 #include "trainer/signals.h"
 #include "trainer/tune.h"
@@ -70,7 +70,6 @@ class Training {
   }
   void load_initial_weights();
   void resume();
-  [[nodiscard]] std::optional<Checkpoint> find_checkpoint();
   void make_engine(const StateReader& saved);
   void advance(std::int64_t boundary);
   void finish_step();
@@ -115,21 +114,6 @@ void Training::load_initial_weights() {
   if (!file.empty()) load_weights(file, replica_.model(), replica_.store());
 }
 
-std::optional<Checkpoint> Training::find_checkpoint() {
-  if (!options_.resume) return std::nullopt;
-  std::vector<std::string> notes;
-  std::optional<Checkpoint> found = load_latest_checkpoint(options_.run_directory, control_, notes);
-  for (const std::string& note : notes) log_.note(note);
-  if (!found) {
-    log_.note("no checkpoint to resume from: starting at step 0");
-  } else if (found->fingerprint != hash_text(config_.fingerprint())) {
-    log_.note(
-        "the configuration differs from the one that wrote the checkpoint: the run goes on under the new "
-        "one");
-  }
-  return found;
-}
-
 /// What was chosen by measurement stays chosen in a resumed run.
 void Training::make_engine(const StateReader& saved) {
   StepOptions options = step_options(config_, plan_);
@@ -141,10 +125,12 @@ void Training::make_engine(const StateReader& saved) {
   if (!choice_.why.empty()) log_.note(choice_.why);
   options.exchange.compression.name = choice_.compressor;
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
+  if (options.shard) log_.note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
 }
 
 void Training::resume() {
-  const std::optional<Checkpoint> found = find_checkpoint();
+  std::optional<Checkpoint> found;
+  if (options_.resume) found = find_checkpoint(config_, options_.run_directory, control_, log_);
   const StateMap nothing;
   const StateReader shared(found ? found->shared : nothing);
   make_engine(shared);

@@ -8,7 +8,16 @@
 namespace lockstep::trainer {
 
 FlatOptimizer::FlatOptimizer(const SlotLayout& layout, Device device, std::vector<std::string> memories)
-    : layout_(layout), device_(device), names_(std::move(memories)) {}
+    : whole_(layout), device_(device), names_(std::move(memories)) {
+  own({.first_slot = 0, .last_slot = layout.slots().size(), .first = 0, .count = layout.stored_count()});
+}
+
+void FlatOptimizer::own(const Part& part) {
+  part_ = part;
+  layout_ = layout_of(part, whole_);
+  updater_.reset();
+  memories_.clear();
+}
 
 void FlatOptimizer::prepare() const {
   if (updater_) return;
@@ -20,7 +29,10 @@ void FlatOptimizer::prepare() const {
 void FlatOptimizer::step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
                          FlatSpan working) {
   prepare();
-  UpdateArrays arrays{.values = values, .gradients = gradients, .working = working};
+  if (part_.count == 0) return;
+  UpdateArrays arrays{.values = values.part(part_.first, part_.count),
+                      .gradients = gradients.part(part_.first, part_.count)};
+  if (working.count > 0) arrays.working = working.part(part_.first, part_.count);
   if (!memories_.empty()) arrays.first = memories_[0].span;
   if (memories_.size() > 1) arrays.second = memories_[1].span;
   update(*updater_, arrays, scalars, stream);

@@ -18,6 +18,7 @@ class FlatOptimizer : public Optimizer {
   /// `memories` names the arrays it remembers, at most two: {"momentum"} or {"first", "second"}.
   FlatOptimizer(const SlotLayout& layout, Device device, std::vector<std::string> memories);
 
+  void own(const Part& part) final;
   void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
             FlatSpan working) final;
   [[nodiscard]] int state_bytes_per_parameter() const noexcept final;
@@ -33,7 +34,9 @@ class FlatOptimizer : public Optimizer {
   /// Makes the arrays when they are first needed: a plan that is only printed needs none.
   void prepare() const;
 
-  const SlotLayout& layout_;
+  const SlotLayout& whole_;
+  Part part_;
+  SlotLayout layout_;  ///< of the part
   Device device_;
   mutable std::unique_ptr<Updater> updater_;
   std::vector<std::string> names_;

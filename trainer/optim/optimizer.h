@@ -11,12 +11,16 @@
 #include "core/state.h"
 #include "core/step_scalars.h"
 #include "core/stream.h"
+#include "trainer/optim/part.h"
 
 namespace lockstep::trainer {
 
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
+  /// Remembers and updates this part alone from now on, from zero state; before the first step. Until then:
+  /// all slots.
+  virtual void own(const Part& part) = 0;
   /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout; gradients are left
   /// alone). Does nothing when scalars->skip is set. `scalars` is device memory. `working`, when it has
   /// elements, is the values' copy in the compute dtype and becomes theirs again.
@@ -24,7 +28,7 @@ class Optimizer {
                     FlatSpan working = {}) = 0;
   /// Bytes of memory per parameter besides values and gradients.
   [[nodiscard]] virtual int state_bytes_per_parameter() const noexcept = 0;
-  /// Blocking; no stream may be using the optimizer.
+  /// Of the slots it owns; load() finds them among others. Blocking; no stream may be using the optimizer.
   virtual void save(StateWriter& writer) const = 0;
   virtual void load(const StateReader& reader) = 0;
 };

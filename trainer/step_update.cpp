@@ -1,0 +1,74 @@
+// The end of a step: the norm of the summed gradients, the update, and with a sharded optimizer the exchange
+// of updated values.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "core/vector/vector.h"
+#include "trainer/step.h"
+
+namespace lockstep::trainer {
+
+std::string sharding_text(const Optimizer& optimizer, const SlotLayout& layout, int ranks) {
+  const auto bytes = static_cast<std::size_t>(optimizer.state_bytes_per_parameter());
+  const auto whole = static_cast<std::size_t>(layout.stored_count());
+  const auto part = static_cast<std::size_t>(largest_part(layout, ranks));
+  return "optimizer state: at most " + bytes_text(part * bytes) + " of " + bytes_text(whole * bytes) +
+         " on a rank, sharded over " + std::to_string(ranks);
+}
+
+void StepEngine::shard_optimizer() {
+  parts_ = cut_parts(replica_.store().layout(), collectives_.size());
+  optimizer_.own(parts_[static_cast<std::size_t>(collectives_.rank())]);
+}
+
+StepTail* StepEngine::tail_of(FlatSpan array) noexcept {
+  return reinterpret_cast<StepTail*>(array.at(array.count - kTailElements));
+}
+
+void StepEngine::finish_norm() {
+  vector::sum_of_squares(replica_.store().gradients(), squares_.span, compute_);
+  kernels_.finish(scalars(), static_cast<const double*>(squares_.span.data), tail_of(statistics_.span),
+                  options_.rule, compute_);
+}
+
+void StepEngine::update() {
+  ParameterStore& store = replica_.store();
+  optimizer_.step(store.values(), store.gradients(), scalars(), compute_, replica_.working());
+  if (!parts_.empty()) gather_values();
+  if (store.state().count > 0) {
+    const FlatSpan fresh = statistics_.span.part(0, store.state().count);
+    kernels_.update_state(store.state(), fresh, shares_.span, scalars(), compute_);
+  }
+  if (options_.ema > 0) {
+    kernels_.update_average(average_.span, store.values(), static_cast<float>(options_.ema), scalars(),
+                            compute_);
+  }
+}
+
+/// A skipped step sends what was there: the host decides nothing within a step.
+void StepEngine::gather_values() {
+  const FlatSpan values = replica_.store().values();
+  const auto part = [&](int rank) {
+    const Part& own = parts_[static_cast<std::size_t>(rank)];
+    return values.part(own.first, own.count);
+  };
+  std::vector<comm::Send> sends;
+  std::vector<comm::Recv> receives;
+  // Rank by rank from the next one on, so that not all send to the same one first.
+  for (int i = 1; i < collectives_.size(); ++i) {
+    const int to = (collectives_.rank() + i) % collectives_.size();
+    const int from = (collectives_.rank() + collectives_.size() - i) % collectives_.size();
+    if (part(collectives_.rank()).count > 0) sends.push_back({to, part(collectives_.rank())});
+    if (part(from).count > 0) receives.push_back({from, part(from)});
+  }
+  Stream& stream = exchange_->stream();
+  stream.wait(compute_.record());
+  kernels_.begin_wait(scalars(), compute_);
+  collectives_.exchange(sends, receives, stream);
+  compute_.wait(stream.record());
+  kernels_.end_wait(scalars(), compute_);
+  replica_.refresh_working(values, compute_);
+}
+
+}  // namespace lockstep::trainer
