@@ -6,7 +6,7 @@
 
 #include "comm/worlds.h"
 #include "core/error.h"
-#include "tests/comm/plans.h"
+#include "tests/comm/broken.h"
 
 namespace lockstep::comm {
 namespace {
@@ -48,22 +48,6 @@ TEST(Bench, every_schedule_at_every_size_is_right_in_every_type) {
     }
   }
 }
-
-/// The ring without its last round.
-class Broken final : public Schedule {
- public:
-  Plan plan(int rank, const Topology& ranks, std::int64_t count) const override {
-    Plan plan = ring_->plan(rank, ranks, count);
-    if (!plan.rounds.empty()) plan.rounds.pop_back();
-    return plan;
-  }
-  Cost stated_cost(int, const Topology&, std::int64_t) const override { return {}; }
-  std::string_view name() const noexcept override { return "broken"; }
-  bool layout_invariant() const noexcept override { return false; }
-
- private:
-  std::shared_ptr<const Schedule> ring_ = schedule_named("ring");
-};
 
 TEST(Bench, a_schedule_that_forgets_a_round_is_counted_wrong) {
   auto options = small_bench({"ring"});

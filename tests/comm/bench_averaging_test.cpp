@@ -11,7 +11,7 @@
 #include "comm/named.h"
 #include "comm/worlds.h"
 #include "core/error.h"
-#include "tests/comm/plans.h"
+#include "tests/comm/broken.h"
 
 namespace lockstep::comm {
 namespace {
@@ -70,22 +70,6 @@ TEST(AveragingBench, elements_are_judged_where_a_residual_tells_what_was_sent) {
     EXPECT_EQ(row.wrong.has_value(), told) << row.compressor;
   }
 }
-
-/// The ring without its last round.
-class Broken final : public Schedule {
- public:
-  Plan plan(int rank, const Topology& ranks, std::int64_t count) const override {
-    Plan plan = ring_->plan(rank, ranks, count);
-    if (!plan.rounds.empty()) plan.rounds.pop_back();
-    return plan;
-  }
-  Cost stated_cost(int, const Topology&, std::int64_t) const override { return {}; }
-  std::string_view name() const noexcept override { return "broken"; }
-  bool layout_invariant() const noexcept override { return false; }
-
- private:
-  std::shared_ptr<const Schedule> ring_ = schedule_named("ring");
-};
 
 TEST(AveragingBench, codes_that_were_not_all_added_are_counted_wrong) {
   auto options = bench_of({"shared_grid", "shared_grid:bits=16", "random_k"}, 16384);
