@@ -7,43 +7,16 @@ configs/shakespeare_char_gpt.yaml: forward, backward and update on made-up sampl
     OMP_NUM_THREADS=1 python3 bench/pytorch_step.py [--processor-time] [--threads 1]
 """
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; the shortcut subsamples and pads channels with zeros (option A)."""
-
-    def __init__(self, channels_in, channels, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.stride = stride
-        self.side = (channels - channels_in) // 2
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.stride != 1:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.side, self.side))
-        return F.relu(x + y)
-
-
-class ResNet20(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        shapes = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
-        self.blocks = nn.Sequential(*[BasicBlock(*shape) for shape in shapes])
-        self.fc = nn.Linear(64, 10)
-
-    def forward(self, x):
-        return self.fc(self.blocks(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "peers"))
+from models import ResNet20
 
 
 class Block(nn.Module):

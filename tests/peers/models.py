@@ -2,7 +2,6 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
 
 
 class Mlp(nn.Module):
@@ -54,6 +53,7 @@ class ResNet20(nn.Module):
 
 
 def gpt2(layers, heads, width, context, vocabulary):
+    from transformers import GPT2Config, GPT2LMHeadModel  # here, for scripts that want other models only
     config = GPT2Config(vocab_size=vocabulary, n_positions=context, n_embd=width, n_layer=layers, n_head=heads,
                         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0)
     config.loss_type = "ForCausalLM"
