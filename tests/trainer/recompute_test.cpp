@@ -6,12 +6,6 @@
 namespace lockstep::trainer {
 namespace {
 
-struct Hashes {
-  std::uint64_t parameters, state;
-  float loss;
-  friend bool operator==(const Hashes&, const Hashes&) = default;
-};
-
 struct Kind {
   const char* name;
   const char* data;
@@ -19,14 +13,9 @@ struct Kind {
 };
 
 Hashes train_once(const Kind& kind, const Overrides& more, int ranks) {
-  const ScratchDirectory scratch;
-  write_tiny_images(scratch.path() + "/images.h5");
-  write_tiny_tokens(scratch.path() + "/tokens.h5");
   Overrides settings = kind.settings;
   settings.insert(settings.end(), more.begin(), more.end());
-  const Outcome outcome =
-      run_tiny(tiny_config(scratch.path(), kind.data, settings), ranks, {.run_directory = scratch.path()});
-  return {outcome.end.parameter_hash, outcome.end.state_hash, outcome.last_loss};
+  return trainer::train_once(kind.data, settings, ranks);
 }
 
 class RecomputedTraining : public testing::TestWithParam<Kind> {};

@@ -9,21 +9,6 @@
 namespace lockstep::trainer {
 namespace {
 
-struct Hashes {
-  std::uint64_t parameters, state;
-  float loss;
-  friend bool operator==(const Hashes&, const Hashes&) = default;
-};
-
-Hashes train_once(const std::string& kind, const Overrides& overrides, int ranks) {
-  const ScratchDirectory scratch;
-  write_tiny_images(scratch.path() + "/images.h5");
-  write_tiny_tokens(scratch.path() + "/tokens.h5");
-  const Outcome outcome =
-      run_tiny(tiny_config(scratch.path(), kind, overrides), ranks, {.run_directory = scratch.path()});
-  return {outcome.end.parameter_hash, outcome.end.state_hash, outcome.last_loss};
-}
-
 class Reproducible : public testing::TestWithParam<const char*> {
  protected:
   [[nodiscard]] std::string kind() const { return std::string(GetParam()) == "gpt2" ? "tokens" : "images"; }

@@ -43,12 +43,6 @@ TEST(Parts, are_runs_of_whole_slots_that_cover_the_array_near_their_shares) {
   EXPECT_EQ(largest_part(layout_of_sizes({640, 64, 64, 64}), 2), 640);
 }
 
-struct Hashes {
-  std::uint64_t parameters, state;
-  float loss;
-  friend bool operator==(const Hashes&, const Hashes&) = default;
-};
-
 Overrides join(Overrides first, const Overrides& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
@@ -64,9 +58,8 @@ class Sharded : public testing::TestWithParam<std::string_view> {
                const std::string& directory = "run") {
     const std::string run = scratch_.path() + "/" + directory;
     std::filesystem::create_directories(run);
-    const Outcome outcome = run_tiny(tiny_config(scratch_.path(), kind, overrides), ranks,
-                                     {.run_directory = run, .resume = resume});
-    return {outcome.end.parameter_hash, outcome.end.state_hash, outcome.last_loss};
+    return hashes_of(run_tiny(tiny_config(scratch_.path(), kind, overrides), ranks,
+                              {.run_directory = run, .resume = resume}));
   }
   [[nodiscard]] static Overrides optimizer() {
     Overrides chosen{"optimizer.name=" + std::string(GetParam())};

@@ -116,4 +116,16 @@ Outcome run_tiny(const Config& config, int ranks, const TrainingOptions& options
   return outcomes[0];
 }
 
+Hashes hashes_of(const Outcome& outcome) {
+  return {outcome.end.parameter_hash, outcome.end.state_hash, outcome.last_loss};
+}
+
+Hashes train_once(const std::string& kind, const Overrides& overrides, int ranks) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  write_tiny_tokens(scratch.path() + "/tokens.h5");
+  return hashes_of(
+      run_tiny(tiny_config(scratch.path(), kind, overrides), ranks, {.run_directory = scratch.path()}));
+}
+
 }  // namespace lockstep::trainer

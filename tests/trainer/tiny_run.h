@@ -2,6 +2,7 @@
 // of this process.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -35,5 +36,16 @@ using Overrides = std::vector<std::string>;
 
 /// Trains on `ranks` threads; every rank's outcome must be the same, and it is returned.
 [[nodiscard]] Outcome run_tiny(const Config& config, int ranks, const TrainingOptions& options);
+
+/// What a training left, to compare bit for bit.
+struct Hashes {
+  std::uint64_t parameters, state;
+  float loss;
+  friend bool operator==(const Hashes&, const Hashes&) = default;
+};
+
+[[nodiscard]] Hashes hashes_of(const Outcome& outcome);
+/// Trains in a directory of its own, on the data set of `kind`.
+[[nodiscard]] Hashes train_once(const std::string& kind, const Overrides& overrides, int ranks);
 
 }  // namespace lockstep::trainer
