@@ -63,7 +63,7 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
       squares_(make_array(replica.device(), Dtype::f64, 1)),
       shares_(
           on_device(momentum_of_state(replica.graph(), replica.store().state_layout()), replica.device())) {
-  if (options_.shard && collectives_.size() > 1) shard_optimizer();
+  place_optimizer();
   StepScalars start;
   if (options_.rule.scaling.dynamic) start.loss_scale = options_.rule.scaling.first;
   copy_from_host(&start, scalars_.span);

@@ -97,7 +97,7 @@ class StepEngine {
   struct Record;
   struct Flight;
   void make_trees();
-  void shard_optimizer();
+  void place_optimizer();
   /// Enqueues the step's own numbers: rate, scale, and where counters stood before it.
   std::shared_ptr<Record> open_record(const StepOpening& opening);
   /// Enqueues reading back what the step did.

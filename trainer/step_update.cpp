@@ -17,9 +17,10 @@ std::string sharding_text(const Optimizer& optimizer, const SlotLayout& layout, 
          " on a rank, sharded over " + std::to_string(ranks);
 }
 
-void StepEngine::shard_optimizer() {
-  parts_ = cut_parts(replica_.store().layout(), collectives_.size());
-  optimizer_.own(parts_[static_cast<std::size_t>(collectives_.rank())]);
+void StepEngine::place_optimizer() {
+  const SlotLayout& layout = replica_.store().layout();
+  if (options_.shard && collectives_.size() > 1) parts_ = cut_parts(layout, collectives_.size());
+  optimizer_.own(parts_.empty() ? whole_of(layout) : parts_[static_cast<std::size_t>(collectives_.rank())]);
 }
 
 StepTail* StepEngine::tail_of(FlatSpan array) noexcept {

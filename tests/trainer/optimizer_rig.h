@@ -26,6 +26,7 @@ class OptimizerRig {
         stream_(make_stream(device, {.name = "optimizer"})),
         optimizer_(optimizers().create(name, Options::of(optimizers().row(name).settings, settings),
                                        store_.layout(), device)) {
+    optimizer_->own(whole_of(store_.layout()));
     for (const Slot& slot : store_.layout().slots()) set_value(slot.name, normals(slot, "values", 0));
   }
 

@@ -8,27 +8,19 @@
 namespace lockstep::trainer {
 
 FlatOptimizer::FlatOptimizer(const SlotLayout& layout, Device device, std::vector<std::string> memories)
-    : whole_(layout), device_(device), names_(std::move(memories)) {
-  own({.first_slot = 0, .last_slot = layout.slots().size(), .first = 0, .count = layout.stored_count()});
-}
+    : whole_(layout), device_(device), names_(std::move(memories)) {}
 
 void FlatOptimizer::own(const Part& part) {
   part_ = part;
   layout_ = layout_of(part, whole_);
-  updater_.reset();
-  memories_.clear();
-}
-
-void FlatOptimizer::prepare() const {
-  if (updater_) return;
   updater_ = device_kernels(device_).make_updater(layout_, device_);
+  memories_.clear();
   for (std::size_t i = 0; i < names_.size(); ++i)
     memories_.push_back(make_array(device_, Dtype::f32, layout_.stored_count()));
 }
 
 void FlatOptimizer::step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
                          FlatSpan working) {
-  prepare();
   if (part_.count == 0) return;
   UpdateArrays arrays{.values = values.part(part_.first, part_.count),
                       .gradients = gradients.part(part_.first, part_.count)};
@@ -43,7 +35,6 @@ int FlatOptimizer::state_bytes_per_parameter() const noexcept {
 }
 
 void FlatOptimizer::save(StateWriter& writer) const {
-  prepare();
   for (std::size_t i = 0; i < names_.size(); ++i) {
     StateWriter scope = writer.scope(names_[i]);
     save_slots(scope, layout_, memories_[i].span);
@@ -51,7 +42,6 @@ void FlatOptimizer::save(StateWriter& writer) const {
 }
 
 void FlatOptimizer::load(const StateReader& reader) {
-  prepare();
   for (std::size_t i = 0; i < names_.size(); ++i) {
     load_slots(reader.scope(names_[i]), layout_, memories_[i].span);
   }

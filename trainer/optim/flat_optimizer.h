@@ -31,16 +31,13 @@ class FlatOptimizer : public Optimizer {
                       Stream& stream) = 0;
 
  private:
-  /// Makes the arrays when they are first needed: a plan that is only printed needs none.
-  void prepare() const;
-
   const SlotLayout& whole_;
   Part part_;
   SlotLayout layout_;  ///< of the part
   Device device_;
-  mutable std::unique_ptr<Updater> updater_;
+  std::unique_ptr<Updater> updater_;
   std::vector<std::string> names_;
-  mutable std::vector<FlatArray> memories_;
+  std::vector<FlatArray> memories_;
 };
 
 }  // namespace lockstep::trainer

@@ -18,8 +18,8 @@ namespace lockstep::trainer {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  /// Remembers and updates this part alone from now on, from zero state; before the first step. Until then:
-  /// all slots.
+  /// Makes the memory for this part, which alone it updates and remembers from now on, from zero state. Once,
+  /// before anything else but state_bytes_per_parameter(): a plan that is only printed needs no memory.
   virtual void own(const Part& part) = 0;
   /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout; gradients are left
   /// alone). Does nothing when scalars->skip is set. `scalars` is device memory. `working`, when it has

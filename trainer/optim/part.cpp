@@ -30,6 +30,8 @@ std::vector<Part> cut_parts(const SlotLayout& layout, int ranks) {
   return parts;
 }
 
+Part whole_of(const SlotLayout& layout) { return cut_parts(layout, 1).front(); }
+
 std::int64_t largest_part(const SlotLayout& layout, int ranks) {
   std::int64_t largest = 0;
   for (const Part& part : cut_parts(layout, ranks)) largest = std::max(largest, part.count);

@@ -20,6 +20,9 @@ struct Part {
 /// share. Parts may be empty.
 [[nodiscard]] std::vector<Part> cut_parts(const SlotLayout& layout, int ranks);
 
+/// All slots.
+[[nodiscard]] Part whole_of(const SlotLayout& layout);
+
 /// Elements of the largest part.
 [[nodiscard]] std::int64_t largest_part(const SlotLayout& layout, int ranks);
 

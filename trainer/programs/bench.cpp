@@ -159,6 +159,7 @@ models::StepUpdate update_of(const Config& config) {
       const Device device = store.values().device;
       parts->optimizer = trainer::optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
                                                       store.layout(), device);
+      parts->optimizer->own(trainer::whole_of(store.layout()));
       parts->squares = make_array(device, Dtype::f64, 1);
       parts->scalars = make_array(device, Dtype::u8, sizeof(StepScalars));
       const StepScalars scalars{.rate = 1e-6f};
