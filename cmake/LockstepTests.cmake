@@ -25,11 +25,13 @@ function(lockstep_test name)
   endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
   # gtest_discover_tests takes a list apart and would keep one label of several. Joined they are found alike: ctest searches.
+  # An empty list would make a label of the next word.
   string(JOIN "," labels ${arg_LABELS})
-  gtest_discover_tests(
-    test_${name}
-    DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${labels}" TIMEOUT 300)
+  set(properties TIMEOUT 300)
+  if(labels)
+    list(APPEND properties LABELS "${labels}")
+  endif()
+  gtest_discover_tests(test_${name} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
 endfunction()
 
 # lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main
