@@ -138,21 +138,22 @@ Hdf5Handle::~Hdf5Handle() {
   close_(id_);
 }
 
-Hdf5File Hdf5File::open(const std::string& path) { return open_as(path, H5F_ACC_RDONLY); }
+Hdf5File Hdf5File::open(const std::string& path) { return open_as(path, Access::read); }
 
-Hdf5File Hdf5File::edit(const std::string& path) { return open_as(path, H5F_ACC_RDWR); }
+Hdf5File Hdf5File::edit(const std::string& path) { return open_as(path, Access::edit); }
 
-Hdf5File Hdf5File::open_as(const std::string& path, unsigned how) {
+Hdf5File Hdf5File::open_as(const std::string& path, Access access) {
   check_readable(path);
-  const Hdf5Guard guard;
+  const Hdf5Guard guard;  // before the first constant: HDF5's constants are calls that start the library
   if (H5Fis_hdf5(path.c_str()) <= 0) {
     throw Error(
         Fault::data, fmt::format("'{}' is not an HDF5 file", path),
         "`lockstep data import` makes HDF5 from other formats; a download that failed may have left a "
         "web page");
   }
-  const auto access = unlocked_access();
-  auto handle = owned(H5Fopen(path.c_str(), how, access.id()), H5Fclose);
+  const unsigned how = access == Access::read ? H5F_ACC_RDONLY : H5F_ACC_RDWR;
+  const auto unlocked = unlocked_access();
+  auto handle = owned(H5Fopen(path.c_str(), how, unlocked.id()), H5Fclose);
   if (!handle.valid()) {
     throw Error(Fault::data, fmt::format("'{}' is a damaged or truncated HDF5 file: {}", path, hdf5_reason()),
                 "copy or make the file again and compare sizes");
@@ -263,10 +264,12 @@ void Hdf5File::set_attribute(const std::string& object, const std::string& key, 
 
 void Hdf5File::set_attribute(const std::string& object, const std::string& key,
                              std::span<const double> numbers) {
+  const Hdf5Guard guard;
   put_attribute(*state_, object, key, H5T_NATIVE_DOUBLE, numbers.size(), numbers.data());
 }
 
 void Hdf5File::set_attribute(const std::string& object, const std::string& key, std::int64_t number) {
+  const Hdf5Guard guard;
   put_attribute(*state_, object, key, H5T_NATIVE_INT64, {}, &number);
 }
 

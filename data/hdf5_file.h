@@ -119,7 +119,8 @@ class Hdf5File {
   void flush();
 
  private:
-  static Hdf5File open_as(const std::string& path, unsigned access);
+  enum class Access : std::uint8_t { read, edit };
+  static Hdf5File open_as(const std::string& path, Access access);
   explicit Hdf5File(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };

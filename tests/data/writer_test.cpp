@@ -59,15 +59,15 @@ TEST(SetWriter, unfinished_set_leaves_nothing_and_an_old_one_stays) {
   EXPECT_FALSE(std::filesystem::exists(folder.file("set.h5.partial")));
 }
 
-TEST(SetWriter, full_disk_is_an_error_and_leaves_nothing) {
-  const TemporaryFolder folder;
+/// Writes 4 MiB while no file of this process may grow beyond 64 KiB, as on a full disk.
+Error write_to_a_full_disk(const std::string& path) {
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{1 << 16, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
   const auto error = error_of([&] {
-    SetWriter writer({.path = folder.file("set.h5"), .deflate = 0});
+    SetWriter writer({.path = path, .deflate = 0});
     writer.begin_split("train", {{"x", Dtype::f32, Shape{1024}}});
     const std::vector<float> values(1024 * 1024, 1.5F);
     const std::array<const std::byte*, 1> block{bytes_of(values)};
@@ -76,10 +76,34 @@ TEST(SetWriter, full_disk_is_an_error_and_leaves_nothing) {
   });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
+  return error;
+}
+
+TEST(SetWriter, full_disk_is_an_error_and_leaves_nothing) {
+  const TemporaryFolder folder;
+  const auto error = write_to_a_full_disk(folder.file("set.h5"));
   EXPECT_EQ(error.fault(), Fault::data);
   EXPECT_TRUE(mentions(error, "set.h5")) << error.what();
   EXPECT_FALSE(std::filesystem::exists(folder.file("set.h5")));
   EXPECT_FALSE(std::filesystem::exists(folder.file("set.h5.partial")));
+}
+
+/// What a process does whose first act on HDF5 opens a file, as a training does, and whose disk fills later.
+[[noreturn]] void open_then_fill_the_disk(const std::string& there, const std::string& path) {
+  const bool opened = Hdf5File::open(there).has_group("/train");
+  const auto error = write_to_a_full_disk(path);
+  std::exit(opened && error.fault() == Fault::data ? 0 : 1);
+}
+
+TEST(FullDisk, program_still_exits_as_it_means_to_whatever_its_first_act_on_the_library_was) {
+  const TemporaryFolder folder;
+  // The child comes through here again, and must find the file made: its first act is to open it.
+  const auto there = testing::TempDir() + "/lockstep-first-act.h5";
+  if (!std::filesystem::exists(there)) numbered_file(there, 3);
+  testing::FLAGS_gtest_death_test_style =
+      "threadsafe";  // a child that starts anew, not a copy of this process
+  EXPECT_EXIT(open_then_fill_the_disk(there, folder.file("set.h5")), testing::ExitedWithCode(0), "");
+  std::filesystem::remove(there);
 }
 
 TEST(SetWriter, appends_of_any_size_give_the_same_files) {
