@@ -55,7 +55,7 @@ else()
 endif()
 
 if(LOCKSTEP_COVERAGE)
-  target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:--coverage -O0 -fprofile-update=atomic>)
+  target_compile_options(lockstep_compile INTERFACE $<$<COMPILE_LANGUAGE:CXX>:--coverage -fprofile-update=atomic>)
   target_link_options(lockstep_compile INTERFACE --coverage)
 endif()
 if(LOCKSTEP_TIDY)
