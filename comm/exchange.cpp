@@ -3,13 +3,13 @@
 #include "comm/exchange.h"
 
 #include <chrono>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "comm/compress/compression.h"
+#include "comm/note.h"
 #include "core/error.h"
 
 namespace lockstep::comm {
@@ -44,7 +44,7 @@ class BucketExchange final : public GradientExchange {
     expect_all_started();
     gradients_ = gradients;
     next_ = 0;
-    note([this] { start_report(); });
+    note(*stream_, [this] { start_report(); });
     if (compression_) compression_->begin(numbers, *stream_);
   }
 
@@ -60,10 +60,10 @@ class BucketExchange final : public GradientExchange {
 
   void finish(Stream& compute) override {
     expect_all_started();
-    if (compression_) compute.host([this] { waited_from_ = Clock::now(); });
-    note([this] { end_report(); });
+    if (compression_) note(compute, [this] { waited_from_ = Clock::now(); });
+    note(*stream_, [this] { end_report(); });
     compute.wait(stream_->record());
-    if (compression_) compute.host([this] { report_compression(); });
+    if (compression_) note(compute, [this] { report_compression(); });
   }
 
   FlatSpan nonfinite() const noexcept override {
@@ -105,25 +105,15 @@ class BucketExchange final : public GradientExchange {
   }
 
   void sum(const Bucket& bucket) {
-    note([this] { bucket_began_ = Clock::now(); });
+    note(*stream_, [this] { bucket_began_ = Clock::now(); });
     if (!compression_ || !compression_->exchange(bucket, gradients_, *stream_))
       collectives_.sum(gradients_.part(bucket.range.first, bucket.range.count), *stream_, bucket.index);
-    note([this] {
+    note(*stream_, [this] {
       running_.communication_s += std::chrono::duration<double>(Clock::now() - bucket_began_).count();
     });
   }
 
-  /// Keeps count in stream order. A GPU is not held up by host tasks: there, counts and times are those of
-  /// enqueueing.
-  void note(std::function<void()> work) {
-    if (stream_->device().kind == DeviceKind::cpu) {
-      stream_->host(std::move(work));
-    } else {
-      work();
-    }
-  }
-
-  // The three below run on the communication stream only.
+  // The two below belong to the communication stream.
   void start_report() {
     running_ = {};
     before_ = collectives_.traffic();

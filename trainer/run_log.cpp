@@ -57,10 +57,10 @@ Json buckets_json(const std::vector<comm::BucketReport>& buckets, int ranks) {
               {"wire_ms", 1e3 * bucket.times.wire_s},
               {"decode_ms", 1e3 * bucket.times.decode_s},
               {"exposed_ms", 1e3 * bucket.exposed_s}};
-    if (bucket.sampled) {
-      line["relative_error"] = number(bucket.relative_error);
-      line["cosine"] = number(bucket.cosine);
-      line["residual_norm"] = number(bucket.residual_norm);
+    if (bucket.sample != nullptr && bucket.sample->holds) {
+      line["relative_error"] = number(bucket.sample->relative_error);
+      line["cosine"] = number(bucket.sample->cosine);
+      line["residual_norm"] = number(bucket.sample->residual_norm);
     }
     all.push_back(line);
   }

@@ -138,6 +138,8 @@ void StepEngine::decide_recording() {
     why_not_recorded_ = "the device cannot record";
   } else if (!collectives_.capturable()) {
     why_not_recorded_ = "messages go through the host";
+  } else if (options_.exchange.compression.any()) {
+    why_not_recorded_ = "compression takes the numbers of a step from the host";
   }
   if (options_.record == StepOptions::Record::always && !why_not_recorded_.empty()) {
     throw Error(Fault::config, "device.cuda.graph is on, but " + why_not_recorded_,

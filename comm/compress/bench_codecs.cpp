@@ -1,16 +1,13 @@
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 
 #include "comm/compress/bench_compress.h"
 #include "comm/compress/codec.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/stopwatch.h"
 
 namespace lockstep::comm {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct NamedCodec {
   const char* name;
@@ -34,44 +31,44 @@ constexpr NamedCodec kCodecs[] = {
 /// The best round: what the loop can do when nobody else takes the core.
 double best(const std::vector<double>& times) { return *std::min_element(times.begin(), times.end()); }
 
-/// Seconds of what `enqueue` puts on the stream.
+/// Seconds of what `enqueue` puts on the stream, by the clock of whoever runs it.
 template <class Enqueue>
 double timed(Stream& stream, Enqueue&& enqueue) {
+  const auto stopwatch = make_stopwatch(stream.device());
   stream.synchronize();
-  const auto start = Clock::now();
+  stopwatch->start(stream);
   enqueue();
+  stopwatch->stop(stream);
   stream.synchronize();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return stopwatch->seconds();
 }
 
 struct Arrays {
-  explicit Arrays(std::int64_t count)
-      : values(make_array(Device{}, Dtype::f32, count)),
-        other(make_array(Device{}, Dtype::f32, count)),
-        wire(make_array(Device{}, Dtype::u8, 3 * count + (1 << 16))) {
+  Arrays(std::int64_t count, Device device)
+      : values(make_array(device, Dtype::f32, count)),
+        other(make_array(device, Dtype::f32, count)),
+        wire(make_array(device, Dtype::u8, 3 * count + (1 << 16))) {
     const RandomSource source(1, "codec bench", 0);
-    auto x = values.span.as<float>();
+    std::vector<float> x(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = i < 65536 ? source.normal(i) : x[i - 65536] * 1.0001f;
-    std::memset(other.span.data, 1, other.span.bytes());
-    std::memset(wire.span.data, 1, wire.span.bytes());
+    copy_from_host(x.data(), values.span);
   }
   FlatArray values, other, wire;
 };
 
 CodecRow measure(const NamedCodec& named, Arrays& arrays, int rounds, Stream& stream) {
-  const auto codec = make_codec(named.spec, Device{});
+  const auto codec = make_codec(named.spec, stream.device());
   const FlatSpan x = arrays.values.span;
   const FlatSpan rest = arrays.other.span;
   const FlatSpan wire = arrays.wire.span.part(0, codec->payload(x.count));
-  std::vector<double> copy, encode, feedback, decode;
+  std::vector<double> copies, encode, feedback, decode;
   for (int round = 0; round <= rounds; ++round) {
-    const double times[] = {
-        timed(stream, [&] { stream.host([x, rest] { std::memcpy(rest.data, x.data, x.bytes()); }); }),
-        timed(stream, [&] { codec->encode(x, wire, {}, 1, stream); }),
-        timed(stream, [&] { codec->encode(x, wire, rest, 1, stream); }),
-        timed(stream, [&] { codec->decode(wire, rest, Codec::Into::replace, stream); })};
+    const double times[] = {timed(stream, [&] { copy(x, rest, stream); }),
+                            timed(stream, [&] { codec->encode(x, wire, {}, 1, stream); }),
+                            timed(stream, [&] { codec->encode(x, wire, rest, 1, stream); }),
+                            timed(stream, [&] { codec->decode(wire, rest, Codec::Into::replace, stream); })};
     if (round == 0) continue;  // touches the memory
-    copy.push_back(times[0]);
+    copies.push_back(times[0]);
     encode.push_back(times[1]);
     feedback.push_back(times[2]);
     decode.push_back(times[3]);
@@ -85,14 +82,14 @@ CodecRow measure(const NamedCodec& named, Arrays& arrays, int rounds, Stream& st
           .encode = (dense + payload) / best(encode),
           .encode_feedback = (2 * dense + payload) / best(feedback),
           .decode = (payload + dense) / best(decode),
-          .copy = 2 * dense / best(copy)};
+          .copy = 2 * dense / best(copies)};
 }
 
 }  // namespace
 
-std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds) {
-  const auto stream = make_stream(Device{}, {.name = "bench"});
-  Arrays arrays(values);
+std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds, Device device) {
+  const auto stream = make_stream(device, {.name = "bench"});
+  Arrays arrays(values, device);
   std::vector<CodecRow> rows;
   for (const NamedCodec& named : kCodecs) rows.push_back(measure(named, arrays, rounds, *stream));
   return rows;

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 
 #include "comm/bench_sweep.h"
 #include "comm/compress/compressor.h"
@@ -56,21 +55,29 @@ class Bench {
         const std::string& compressor)
       : options_(options),
         ranks_(world.size()),
-        collectives_(make_collectives(world.transport(options.deadline_s), schedule.schedule)),
-        control_(collectives_->duplicate()),
+        collectives_(make_collectives(
+            transport_of(
+                world,
+                {.deadline_s = options.deadline_s, .device = options.device, .transport = options.transport},
+                *schedule.schedule),
+            schedule.schedule)),
+        control_(make_collectives(world.transport(options.deadline_s),
+                                  schedules().create("recursive_doubling", Options()))),
         layout_(gradient_layout(options.gradients)),
-        gradients_(make_array(Device{}, Dtype::f32, layout_.stored_count())),
-        given_(make_array(Device{}, Dtype::f32, layout_.stored_count())),
-        compute_(make_stream(Device{}, {.name = "bench"})) {
-    ExchangeOptions exchange{.bucket_bytes = options.bucket_bytes};
+        gradients_(make_array(options.device, Dtype::f32, layout_.stored_count())),
+        given_(make_array(options.device, Dtype::f32, layout_.stored_count())),
+        skip_(make_array(options.device, Dtype::i32, 1)),
+        compute_(make_stream(options.device, {.name = "bench"})) {
+    ExchangeOptions exchange{.bucket_bytes = options.bucket_bytes, .device = options.device};
     const auto [name, settings] = part_called(compressors(), compressor);
     exchange.compression.name = name;
     exchange.compression.momentum = 0.9f;
     exchange.compression.settings = [part = settings](std::string_view) { return part; };
     exchange_ = make_exchange(layout_, *collectives_, exchange);
     const RandomSource source(1, "compress bench", static_cast<std::uint64_t>(world.rank()));
-    auto x = given_.span.as<float>();
+    std::vector<float> x(static_cast<std::size_t>(layout_.stored_count()));
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = i < 100003 ? source.normal(i) : x[i - 100003];
+    copy_from_host(x.data(), given_.span);
   }
 
   CompressRow row() {
@@ -96,7 +103,8 @@ class Bench {
 
  private:
   double step(int number) {
-    std::memcpy(gradients_.span.data, given_.span.data, given_.span.bytes());
+    copy(given_.span, gradients_.span, *compute_);
+    compute_->synchronize();
     control_.barrier();
     const auto start = Clock::now();
     // 10^6: behind every warm-up that a compressor may have.
@@ -104,7 +112,7 @@ class Bench {
                      {.step = 1000000 + number, .rate = 0.1f, .scale = 1.0f / static_cast<float>(ranks_)});
     exchange_->complete(static_cast<int>(layout_.slots().size()), compute_->record());
     exchange_->finish(*compute_);
-    exchange_->settle(&accepted_, *compute_);
+    exchange_->settle(static_cast<const std::int32_t*>(skip_.span.data), *compute_);
     compute_->synchronize();
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
@@ -115,7 +123,7 @@ class Bench {
   Control control_;
   SlotLayout layout_;
   FlatArray gradients_, given_;
-  std::int32_t accepted_ = 0;  ///< no skip
+  FlatArray skip_;  ///< 0: every step counts
   std::unique_ptr<Stream> compute_;
   std::unique_ptr<GradientExchange> exchange_;
 };

@@ -1,6 +1,6 @@
-// Measures compression. Codecs alone: seconds to encode and decode on one core, as bandwidth over the fewest
-// bytes they must read and write, beside plain copies of memory in the same run. Whole exchanges: a model's
-// gradients by each compressor and schedule, with the bytes sent, beside the exact exchange.
+// Measures compression. Codecs alone: seconds to encode and decode on one core or one GPU, as bandwidth over
+// the fewest bytes they must read and write, beside plain copies of memory in the same run. Whole exchanges:
+// a model's gradients by each compressor and schedule, with the bytes sent, beside the exact exchange.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct CodecRow {
   double copy = 0;             ///< of memory, read and written, in the same round
 };
 
-/// Every codec on `values` normal numbers; the best of `rounds`. On one core; needs no peers.
-[[nodiscard]] std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds);
+/// Every codec on `values` normal numbers; the best of `rounds`. On one core or one GPU; needs no peers.
+[[nodiscard]] std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds, Device device);
 
 struct CompressBench {
   std::string gradients = "vgg16";       ///< see gradient_layout()
@@ -34,6 +34,8 @@ struct CompressBench {
   int iterations = 5;
   double deadline_s = 300;
   std::int64_t bucket_bytes = 25 << 20;
+  Device device = {};  ///< of this rank's gradients
+  std::string transport = "auto";
 };
 
 struct CompressRow {
@@ -44,7 +46,7 @@ struct CompressRow {
   double median_s = 0;           ///< over iterations, each the slowest rank's
   double min_s = 0;
   double spread = 0;                              ///< (75th - 25th percentile) / median
-  double encode_s = 0, wire_s = 0, decode_s = 0;  ///< of rank 0's last iteration
+  double encode_s = 0, wire_s = 0, decode_s = 0;  ///< of rank 0's last iteration; on a host only
   double speedup = 0;  ///< of the median against the exact exchange by the same schedule
 };
 
@@ -55,7 +57,7 @@ struct CompressRow {
 /// Collective; blocks. "none" is always measured first.
 [[nodiscard]] std::vector<CompressRow> bench_compress(World& world, const CompressBench& options);
 
-[[nodiscard]] std::string codec_table(const std::vector<CodecRow>& rows);
+[[nodiscard]] std::string codec_table(const std::vector<CodecRow>& rows, Device device);
 [[nodiscard]] std::string compress_table(const World& world, const CompressBench& options,
                                          const std::vector<CompressRow>& rows);
 [[nodiscard]] std::string compress_json(const World& world, const CompressBench& options,

@@ -8,11 +8,11 @@
 
 namespace lockstep::comm {
 
-std::string codec_table(const std::vector<CodecRow>& rows) {
-  std::string text =
-      "# codecs on one core: GB/s over the fewest bytes each must read and write; part of what a copy of "
-      "memory\n"
-      "# reaches in the same rounds\n";
+std::string codec_table(const std::vector<CodecRow>& rows, Device device) {
+  std::string text = fmt::format(
+      "# codecs on {}: GB/s over the fewest bytes each must read and write; part of what a copy of memory\n"
+      "# reaches in the same rounds\n",
+      device.kind == DeviceKind::cpu ? "one core" : name_of(device));
   text += fmt::format("#{:<17} {:>10} {:>10} {:>6}  {:>7} {:>5}  {:>9} {:>5}  {:>7} {:>5}  {:>7}\n", "codec",
                       "values", "payload", "ratio", "encode", "part", "+residual", "part", "decode", "part",
                       "copy");
@@ -28,10 +28,12 @@ std::string codec_table(const std::vector<CodecRow>& rows) {
 
 std::string compress_table(const World& world, const CompressBench& options,
                            const std::vector<CompressRow>& rows) {
-  std::string text = fmt::format("# exchange of {} gradients: {} ranks, {}, rank 0 on {}\n",
-                                 options.gradients, world.size(), world.description(), world.host());
+  std::string text =
+      fmt::format("# exchange of {} gradients on {}: {} ranks, {}, rank 0 on {}\n", options.gradients,
+                  name_of(options.device), world.size(), world.description(), world.host());
   text +=
-      "# time: median over iterations of the slowest rank; encode, wire and decode of rank 0's last one\n";
+      "# time: median over iterations of the slowest rank; encode, wire and decode of rank 0's last one (not "
+      "known on GPUs)\n";
   text += fmt::format("#{:<24} {:<20} {:>12} {:>7} {:>10} {:>7} {:>8} {:>9} {:>9} {:>9}\n", "compressor",
                       "schedule", "wire bytes", "ratio", "time ms", "spread", "speed-up", "encode ms",
                       "wire ms", "decode ms");

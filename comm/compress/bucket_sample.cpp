@@ -1,8 +1,11 @@
 #include "comm/compress/bucket_sample.h"
 
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "core/random.h"
+#include "core/vector/vector.h"
 
 namespace lockstep::comm {
 namespace {
@@ -22,7 +25,7 @@ std::vector<std::int32_t> sample_places(const Group& group) {
   return places;
 }
 
-void compare(const std::vector<float>& truth, const std::vector<float>& seen, BucketReport& report) {
+void compare(std::span<const float> truth, std::span<const float> seen, SampleReport& report) {
   double product = 0, truth_square = 0, seen_square = 0, error = 0;
   for (std::size_t i = 0; i < truth.size(); ++i) {
     const double t = truth[i], s = seen[i];
@@ -31,32 +34,50 @@ void compare(const std::vector<float>& truth, const std::vector<float>& seen, Bu
     seen_square += s * s;
     error += (s - t) * (s - t);
   }
-  report.sampled = truth_square > 0;
+  report.holds = truth_square > 0;
   report.relative_error = std::sqrt(error / truth_square);
   report.cosine = seen_square > 0 ? product / std::sqrt(truth_square * seen_square) : 0;
 }
 
 }  // namespace
 
+void BucketSample::make_room(const Group& group, Device device) {
+  places_ = make_array(device, Dtype::i32, kSample);
+  truth_ = make_array(device, Dtype::f32, kSample);
+  seen_ = make_array(device, Dtype::f32, kSample);
+  copy_from_host(sample_places(group).data(), places_.span);
+}
+
 void BucketSample::take(const Group& group, FlatSpan gradients, Collectives& collectives, Stream& stream) {
-  if (places_.span.count == 0) {
-    places_ = make_array(stream.device(), Dtype::i32, kSample);
-    truth_ = make_array(stream.device(), Dtype::f32, kSample);
-    seen_ = make_array(stream.device(), Dtype::f32, kSample);
-    copy_from_host(sample_places(group).data(), places_.span);
-  }
+  if (places_.span.count == 0) make_room(group, stream.device());
   compress_kernels(stream.device()).pick(gradients, places_.span, truth_.span, stream);
   collectives.sum(truth_.span, stream);
 }
 
-void BucketSample::judge(FlatSpan gradients, BucketReport& report, Stream& stream) {
+std::shared_ptr<const SampleReport> BucketSample::judge(FlatSpan gradients,
+                                                        const std::vector<FlatSpan>& residuals,
+                                                        Stream& stream) {
+  while (squares_.size() < residuals.size()) squares_.push_back(make_array(stream.device(), Dtype::f64, 1));
+  if (staging_.bytes() == 0)
+    staging_ = allocate_staging(stream.device(), 2 * truth_.span.bytes() + residuals.size() * sizeof(double));
+  const FlatSpan truth = staging_.view(Dtype::f32, kSample);
+  const FlatSpan seen = staging_.view(Dtype::f32, kSample, truth.bytes());
+  const FlatSpan squares =
+      staging_.view(Dtype::f64, static_cast<std::int64_t>(residuals.size()), 2 * truth.bytes());
   compress_kernels(stream.device()).pick(gradients, places_.span, seen_.span, stream);
-  stream.host([this, &report] {
-    std::vector<float> truth(kSample), seen(kSample);
-    copy_to_host(truth_.span, truth.data());
-    copy_to_host(seen_.span, seen.data());
-    compare(truth, seen, report);
+  copy(truth_.span, truth, stream);
+  copy(seen_.span, seen, stream);
+  for (std::size_t i = 0; i < residuals.size(); ++i) {
+    vector::sum_of_squares(residuals[i], squares_[i].span, stream);
+    copy(squares_[i].span, squares.part(static_cast<std::int64_t>(i), 1), stream);
+  }
+  auto report = std::make_shared<SampleReport>();
+  stream.host([truth, seen, squares, report] {
+    compare(truth.as<float>(), seen.as<float>(), *report);
+    const auto each = squares.as<double>();
+    report->residual_norm = std::sqrt(std::accumulate(each.begin(), each.end(), 0.0));
   });
+  return report;
 }
 
 }  // namespace lockstep::comm

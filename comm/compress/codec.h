@@ -1,6 +1,6 @@
 // A codec turns f32 values into a payload of a size fixed by their count, and back. It works in blocks that
 // know nothing of each other, so an array may be cut at multiples of grain(). Calls enqueue; spans live on
-// the stream's device.
+// the stream's device and start at multiples of 16 bytes. All devices make the same payload of finite values.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,8 @@ struct CodecSpec {
 /// A codec that works on `device`. Throws Fault::device when this build has none.
 [[nodiscard]] std::unique_ptr<Codec> make_codec(const CodecSpec& spec, Device device);
 
-/// The host's; in cpu/.
+/// Rows of the table of devices, in cpu/ and cuda/.
 [[nodiscard]] std::unique_ptr<Codec> make_cpu_codec(const CodecSpec& spec);
+[[nodiscard]] std::unique_ptr<Codec> make_cuda_codec(const CodecSpec& spec);
 
 }  // namespace lockstep::comm

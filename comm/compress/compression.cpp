@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <set>
 
 #include "comm/compress/bucket_sample.h"
 #include "comm/compress/rules.h"
+#include "comm/note.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/random.h"
@@ -105,17 +105,17 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
 
 void Compression::begin(const StepNumbers& numbers, Stream& stream) {
   numbers_ = numbers;
-  stream.host([count = nonfinite_.span] { *static_cast<std::int64_t*>(count.data) = 0; });
+  vector::fill(nonfinite_.span, 0, stream);
 }
 
 bool Compression::exchange(const Bucket& bucket, FlatSpan gradients, Stream& stream) {
   const auto shared = entries_[static_cast<std::size_t>(bucket.index)];
   Entry& entry = *shared;
   if (entry.groups.empty() && momentum_ == MomentumKind::none) return false;
-  stream.host([this, &entry] {
+  note(stream, [this, &entry] {
     entry.began_s = now_s();
     entry.report.times = {};
-    entry.report.sampled = false;
+    entry.report.sample = nullptr;
     entry.traffic_before = collectives_.traffic().bytes;
   });
   const bool sampled =
@@ -123,26 +123,34 @@ bool Compression::exchange(const Bucket& bucket, FlatSpan gradients, Stream& str
   if (sampled) {
     entry.sample.take(entry.groups.front()->group(), gradients, collectives_, stream);
     // The sample is a measurement: its bytes are not the exchange's.
-    stream.host([this, &entry] { entry.traffic_before = collectives_.traffic().bytes; });
+    note(stream, [this, &entry] { entry.traffic_before = collectives_.traffic().bytes; });
   }
   sum_exact(entry, bucket.index, gradients, stream);
   for (const auto& group : entry.groups)
     group->exchange(gradients, scratch_.span, numbers_, nonfinite_.span, collectives_, stream);
-  if (sampled) {
-    entry.sample.judge(gradients, entry.report, stream);
-    stream.host([&entry] { entry.report.residual_norm = residual_norm(entry); });
-  }
-  stream.host([this, &entry] { finish_report(entry); });
+  if (sampled) judge_sample(entry, gradients, stream);
+  note(stream, [this, &entry] { finish_report(entry); });
   return true;
+}
+
+void Compression::judge_sample(Entry& entry, FlatSpan gradients, Stream& stream) {
+  std::vector<FlatSpan> residuals;
+  for (const auto& group : entry.groups) {
+    if (group->latest_residual().count > 0) residuals.push_back(group->latest_residual());
+  }
+  note(stream,
+       [&entry, sample = entry.sample.judge(gradients, residuals, stream)] { entry.report.sample = sample; });
 }
 
 void Compression::finish_report(Entry& entry) const {
   entry.ended_s = now_s();
   entry.report.wire_bytes = collectives_.traffic().bytes - entry.traffic_before;
+  if (nonfinite_.span.device.kind != DeviceKind::cpu) return;
   for (const auto& group : entry.groups) {
-    entry.report.times.encode_s += group->times().encode_s;
-    entry.report.times.wire_s += group->times().wire_s;
-    entry.report.times.decode_s += group->times().decode_s;
+    const PhaseTimes times = group->times();
+    entry.report.times.encode_s += times.encode_s;
+    entry.report.times.wire_s += times.wire_s;
+    entry.report.times.decode_s += times.decode_s;
   }
 }
 
@@ -182,21 +190,8 @@ void Compression::give_momentum(Entry& entry, Stream& stream) {
   }
 }
 
-double Compression::residual_norm(const Entry& entry) {
-  double squares = 0;
-  for (const auto& group : entry.groups) {
-    const FlatSpan residual = group->latest_residual();
-    if (residual.count == 0) continue;
-    std::vector<float> values(static_cast<std::size_t>(residual.count));
-    copy_to_host(residual, values.data());
-    for (float x : values) squares += static_cast<double>(x) * static_cast<double>(x);
-  }
-  return std::sqrt(squares);
-}
-
 void Compression::settle(const std::int32_t* skip, Stream& stream) {
-  stream.host(
-      [skip, verdict = verdict_] { *static_cast<std::int32_t*>(verdict->span.data) = *skip == 0 ? 1 : 0; });
+  compress_kernels(stream.device()).accept(skip, verdict_->span, stream);
 }
 
 void Compression::waited_from(double began_s) {

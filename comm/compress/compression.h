@@ -53,7 +53,7 @@ class Compression {
   void find_momentum();
   void finish_report(Entry& entry) const;
   void sum_exact(Entry& entry, int bucket, FlatSpan gradients, Stream& stream);
-  [[nodiscard]] static double residual_norm(const Entry& entry);
+  static void judge_sample(Entry& entry, FlatSpan gradients, Stream& stream);
   template <class Visit>
   static void exact_pieces(const Entry& entry, Visit&& visit);
   static void load_momentum(Entry& entry, const StateReader& reader);

@@ -1,7 +1,6 @@
 #include "comm/compress/compressor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -11,10 +10,6 @@
 
 namespace lockstep::comm {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// The places of `slot`'s stored elements that stand for no canonical element.
 std::vector<std::int64_t> padding_of(const Slot& slot) {
@@ -87,17 +82,6 @@ FlatArray Compressor::floats(std::int64_t count) const {
   return make_array(context_.device, Dtype::f32, count);
 }
 
-void Compressor::mark(Phase phase, Stream& stream) {
-  stream.host([this, phase] {
-    const double now = now_s();
-    double& sum = phase == Phase::encode ? times_.encode_s
-                  : phase == Phase::wire ? times_.wire_s
-                                         : times_.decode_s;
-    sum += now - last_mark_;
-    last_mark_ = now;
-  });
-}
-
 std::uint32_t Compressor::key(const Turn& turn, std::string_view purpose, int rank) const {
   const std::uint64_t place =
       static_cast<std::uint64_t>(context_.group.bucket) << 32 | static_cast<std::uint32_t>(rank);
@@ -108,10 +92,7 @@ std::uint32_t Compressor::key(const Turn& turn, std::string_view purpose, int ra
 
 void Compressor::exchange(FlatSpan gradients, FlatSpan scratch, const StepNumbers& numbers,
                           FlatSpan nonfinite, Collectives& collectives, Stream& stream) {
-  stream.host([this] {
-    times_ = {};
-    last_mark_ = now_s();
-  });
+  clock_.start(stream);
   settle_more(stream);
   const std::int64_t count = group().count;
   const FlatSpan mean = scratch.part(0, count);

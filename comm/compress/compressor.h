@@ -22,6 +22,7 @@
 #include "comm/collectives.h"
 #include "comm/compress/kernels.h"
 #include "comm/compress/options.h"
+#include "comm/compress/phases.h"
 #include "comm/compress/remembered.h"
 #include "core/parameters.h"
 #include "core/registry.h"
@@ -85,8 +86,8 @@ class Compressor {
   /// Bytes this rank sends in a step, by closed formula; sums cost what `schedule` states.
   [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
 
-  /// Of the last exchange; read it in stream order.
-  [[nodiscard]] PhaseTimes times() const noexcept { return times_; }
+  /// Of the last exchange, see PhaseClock.
+  [[nodiscard]] PhaseTimes times() { return clock_.times(); }
   /// The residual that stands (f32, packed); empty without error feedback. No stream may be using it.
   [[nodiscard]] FlatSpan residual() const noexcept;
   /// What the last exchange left as residual, accepted or not; read it in stream order.
@@ -112,8 +113,6 @@ class Compressor {
     Collectives& collectives;
     Stream& stream;
   };
-  enum class Phase { encode, wire, decode };
-
   /// Gradients are multiplied by `in` before they are averaged, the mean by `out`.
   struct Units {
     float in = 1;
@@ -123,7 +122,7 @@ class Compressor {
   [[nodiscard]] const CompressorContext& context() const noexcept { return context_; }
   [[nodiscard]] const Kernels& kernels() const noexcept { return kernels_; }
   /// Everything enqueued since the last mark belongs to `phase`.
-  void mark(Phase phase, Stream& stream);
+  void mark(Phase phase, Stream& stream) { clock_.mark(phase, stream); }
   /// The residual as it stood before the step.
   [[nodiscard]] FlatSpan residual_before() const noexcept { return residual_.settled(); }
   /// A key for random rounding: the same only for equal seed, step, bucket and purpose.
@@ -161,8 +160,7 @@ class Compressor {
   bool feedback_;
   Remembered residual_;
   FlatArray voids_;  ///< i32 places of the packed array that are no element of a slot
-  PhaseTimes times_;
-  double last_mark_ = 0;
+  PhaseClock clock_;
 };
 
 /// The table of compressors; the config kind is `compress`.

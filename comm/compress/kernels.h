@@ -1,10 +1,11 @@
 // What a device offers to compressors besides codecs: loops over packed arrays. All enqueue on the stream and
 // work on spans of its device. A new device is a folder that fills in a Kernels and makes codecs, and one row
-// in devices.cpp.
+// in backends.cpp.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/compress/codec.h"
@@ -34,11 +35,29 @@ struct Grid {
   bool stochastic = false;
 };
 
-using Runs = std::shared_ptr<const std::vector<Selection>>;
+/// Runs of the packed array, for kernels that treat each on its own.
+struct RunList {
+  /// What a device keeps of a list from its first use on: a copy in its memory, room to work in.
+  struct Notes {
+    Notes() = default;
+    Notes(const Notes&) = delete;
+    Notes& operator=(const Notes&) = delete;
+    virtual ~Notes() = default;
+  };
+  explicit RunList(std::vector<Selection> runs) : list(std::move(runs)) {}
+  std::vector<Selection> list;
+  mutable std::unique_ptr<Notes> notes;
+};
+using Runs = std::shared_ptr<const RunList>;
+[[nodiscard]] inline Runs make_runs(std::vector<Selection> runs) {
+  return std::make_shared<const RunList>(std::move(runs));
+}
 
 struct Kernels {
   /// Keeps or gives back: *verdict != 0 ? settled = current : current = settled.
   void (*settle)(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream);
+  /// *verdict (i32) = 1 when *skip (i32) is 0, else 0.
+  void (*accept)(const std::int32_t* skip, FlatSpan verdict, Stream& stream);
   /// values = factor * gradient + (*verdict != 0 ? values : residual); residual takes the latter. Adds the
   /// number of values that are not finite to *nonfinite. Factor 0 reads no gradient.
   void (*add_residual)(FlatSpan gradient, FlatSpan residual, FlatSpan values, float factor, FlatSpan verdict,
@@ -84,13 +103,13 @@ struct Kernels {
   /// values = keep * values + factor * P Q^T.
   void (*add_product)(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values,
                       Matrix matrix, Stream& stream);
-  /// Columns of Q [rows, rank] that are zero become random again: else they would stay zero for ever.
-  void (*revive)(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream);
+  /// Columns of Q [rows, rank] that are zero become those of `spare`: else they would stay zero for ever.
+  void (*revive)(FlatSpan q, FlatSpan spare, std::int64_t rows, int rank, Stream& stream);
 };
 
 /// The kernels of `device`. Throws Fault::device when this build has none.
 [[nodiscard]] const Kernels& compress_kernels(Device device);
 
-extern const Kernels cpu_compress_kernels;
+extern const Kernels cpu_compress_kernels, cuda_compress_kernels;
 
 }  // namespace lockstep::comm

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,18 +43,25 @@ struct PhaseTimes {
   double decode_s = 0;
 };
 
-/// What one bucket's exchange did in a step.
+/// Sampled elements of a bucket as they came back, beside their true sum.
+struct SampleReport {
+  bool holds = false;  ///< false when all of them are zero
+  double relative_error = 0;
+  double cosine = 0;
+  double residual_norm = 0;  ///< of this rank, of the whole bucket
+};
+
+/// What one bucket's exchange did in a step. Times and waiting are known on the host only: a GPU is not asked
+/// for them in the middle of its work.
 struct BucketReport {
   int bucket = 0;
   std::string compressor;        ///< of its largest group; "none": all exact
   std::int64_t dense_bytes = 0;  ///< of the bucket as f32
   std::int64_t wire_bytes = 0;   ///< sent by this rank
   PhaseTimes times;
-  double exposed_s = 0;       ///< time the compute stream waited for it
-  bool sampled = false;       ///< whether the three below hold
-  double relative_error = 0;  ///< of sampled elements against their true sum
-  double cosine = 0;
-  double residual_norm = 0;  ///< of this rank
+  double exposed_s = 0;  ///< time the compute stream waited for it
+  /// Null in steps that are not sampled; read it when the stream has passed the exchange.
+  std::shared_ptr<const SampleReport> sample;
 };
 
 }  // namespace lockstep::comm

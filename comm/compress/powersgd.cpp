@@ -64,6 +64,7 @@ class PowerSgd final : public Compressor {
     divide(options.real("min_ratio"));
     p_ = floats(p_count_ + whole_count_);
     q_ = Remembered(context.verdict, Dtype::f32, q_count_);
+    spare_ = floats(q_count_);
     for (const Factored& each : factored_) start(each);
     const bool moved = std::any_of(context.group.pieces.begin(), context.group.pieces.end(),
                                    [](const Piece& piece) { return piece.slot->storage != nullptr; });
@@ -112,6 +113,14 @@ class PowerSgd final : public Compressor {
     const RandomSource source(context().seed, "powersgd", name_hash(each.slot->name));
     for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = source.normal(i);
     restore(each, columns);
+    std::vector<float> spare;
+    for (int j = 0; j < rank_; ++j) {
+      const RandomSource other(context().seed + name_hash(each.slot->name), "low rank",
+                               static_cast<std::uint64_t>(j));
+      for (std::int64_t i = 0; i < each.matrix.columns; ++i)
+        spare.push_back(other.normal(static_cast<std::uint64_t>(i)));
+    }
+    copy_from_host(spare.data(), spare_.span.part(each.q_first, rank_ * each.matrix.columns));
   }
   void restore(const Factored& each, const std::vector<float>& columns) {
     const auto count = static_cast<std::int64_t>(columns.size());
@@ -171,8 +180,8 @@ class PowerSgd final : public Compressor {
     vector::scale(share(), q_.current(), turn.stream);
     for (const Factored& each : factored_) {
       kernels().add_product(p_of(each), q_of(each), rank_, 1, false, turn.mean, each.matrix, turn.stream);
-      kernels().revive(q_of(each), each.matrix.columns, rank_, context().seed + name_hash(each.slot->name),
-                       turn.stream);
+      kernels().revive(q_of(each), spare_.span.part(each.q_first, rank_ * each.matrix.columns),
+                       each.matrix.columns, rank_, turn.stream);
     }
   }
 
@@ -217,6 +226,7 @@ class PowerSgd final : public Compressor {
   std::int64_t p_count_ = 0, q_count_ = 0, whole_count_ = 0;
   FlatArray p_;
   Remembered q_;
+  FlatArray spare_;              ///< for columns of Q that vanish
   FlatArray places_, matrices_;  ///< only where some slot is stored in another order
 };
 

@@ -39,8 +39,8 @@ class SharedGrid final : public Compressor {
   SharedGrid(const Options& options, const CompressorContext& context)
       : Compressor(context, options.boolean("feedback")),
         grid_(grid_of(options, context.ranks)),
-        runs_(std::make_shared<std::vector<Selection>>(blocks(context.group, kBlock))),
-        largest_(floats(static_cast<std::int64_t>(runs_->size()))),
+        runs_(make_runs(blocks(context.group, kBlock))),
+        largest_(floats(static_cast<std::int64_t>(runs_->list.size()))),
         everyones_(floats(largest_.span.count * context.ranks)),
         codes_(make_array(context.device, Dtype::i32, context.group.count * grid_.bits / 32)) {}
 
@@ -66,7 +66,7 @@ class SharedGrid final : public Compressor {
   }
 
   Grid grid_;
-  std::shared_ptr<const std::vector<Selection>> runs_;
+  Runs runs_;
   FlatArray largest_;  ///< this rank's largest magnitudes, then the grids' steps
   FlatArray everyones_, codes_;
 };

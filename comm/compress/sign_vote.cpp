@@ -25,8 +25,8 @@ class SignVote final : public TwoShot {
       : TwoShot(context, false, make_codec({.kind = CodecKind::vote}, context.device),
                 make_codec({.kind = CodecKind::ternary}, context.device)),
         unit_(options.text("magnitude") == "unit"),
-        runs_(std::make_shared<std::vector<Selection>>(blocks(context.group, kBlock))),
-        magnitudes_(floats(static_cast<std::int64_t>(runs_->size()))) {}
+        runs_(make_runs(blocks(context.group, kBlock))),
+        magnitudes_(floats(static_cast<std::int64_t>(runs_->list.size()))) {}
 
   std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
     const std::int64_t votes = TwoShot::stated_bytes(schedule, step);
@@ -50,7 +50,7 @@ class SignVote final : public TwoShot {
   }
 
   bool unit_;
-  std::shared_ptr<const std::vector<Selection>> runs_;
+  Runs runs_;
   FlatArray magnitudes_;
 };
 

@@ -46,7 +46,7 @@ SparseMessage::SparseMessage(const CompressorContext& context, std::vector<Selec
 
 void SparseMessage::use(std::vector<Selection> runs) {
   count_ = kept(runs);
-  runs_ = std::make_shared<const std::vector<Selection>>(std::move(runs));
+  runs_ = make_runs(std::move(runs));
 }
 
 FlatSpan SparseMessage::indices_of(FlatSpan message) const { return message.part(0, count_); }

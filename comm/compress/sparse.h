@@ -39,7 +39,7 @@ class SparseMessage {
 
   int rank_, ranks_;
   std::int64_t capacity_, count_;
-  std::shared_ptr<const std::vector<Selection>> runs_;
+  Runs runs_;
   FlatArray mine_, all_;  ///< i32 words: count indices, then the bits of count values
 };
 

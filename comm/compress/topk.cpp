@@ -56,12 +56,12 @@ class SharedIndices : public Compressor {
  public:
   SharedIndices(const Options& options, const CompressorContext& context)
       : Compressor(context, options.boolean("feedback")),
-        runs_(std::make_shared<std::vector<Selection>>(selections(context.group, options.real("density")))),
-        indices_(make_array(context.device, Dtype::i32, kept(*runs_))),
-        picked_(floats(kept(*runs_))) {}
+        runs_(make_runs(selections(context.group, options.real("density")))),
+        indices_(make_array(context.device, Dtype::i32, kept(runs_->list))),
+        picked_(floats(kept(runs_->list))) {}
 
  protected:
-  [[nodiscard]] const std::shared_ptr<const std::vector<Selection>>& runs() const { return runs_; }
+  [[nodiscard]] const Runs& runs() const { return runs_; }
   [[nodiscard]] FlatSpan indices() const { return indices_.span; }
   [[nodiscard]] std::int64_t sum_bytes(const Schedule& schedule) const {
     return schedule.stated_cost(context().rank, context().ranks, picked_.span.count).elements * 4;
@@ -79,7 +79,7 @@ class SharedIndices : public Compressor {
   }
 
  private:
-  std::shared_ptr<const std::vector<Selection>> runs_;
+  Runs runs_;
   FlatArray indices_, picked_;
 };
 

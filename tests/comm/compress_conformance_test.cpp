@@ -89,7 +89,7 @@ TEST_P(EveryFeedback, another_number_of_ranks_keeps_the_mean_residual) {
 
 TEST(CompressControl, without_feedback_the_debt_is_lost) {
   run_ranks_as_threads(2, [](World& world) {
-    Rig rig(world, "int4", false);
+    Rig rig(world, "int4", {.feedback = false});
     std::vector<double> gap(static_cast<std::size_t>(rig.layout().stored_count()));
     for (std::int64_t step = 0; step < 4; ++step) {
       rig.step(step, 1);
@@ -164,7 +164,7 @@ TEST(CompressRules, nonsense_is_refused) {
 
 TEST(CompressRules, slots_of_one_bucket_may_go_different_ways) {
   run_ranks_as_threads(2, [](World& world) {
-    Rig rig(world, "none", true, "ring", {"deep.*=int8", "prime.*=bf16"});
+    Rig rig(world, "none", {.rules = {"deep.*=int8", "prime.*=bf16"}});
     rig.step(0, 1);
     const auto a = rig.gradient(0, 0);
     const auto b = rig.gradient(1, 0);

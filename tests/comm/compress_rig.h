@@ -22,14 +22,30 @@ namespace lockstep::comm::compress {
 /// Two matrices, a prime one, and two slots too small to be compressed.
 [[nodiscard]] SlotLayout rig_layout();
 
+/// Where gradients lie, and what carries them.
+struct Place {
+  Device device = {};
+  std::string transport = "auto";
+};
+
+struct RigOptions {
+  bool feedback = true;  ///< where it can be chosen
+  std::vector<std::string> rules = {};
+  Place place = {};
+  std::int64_t sample_every = 0;
+};
+
 class Rig {
  public:
-  Rig(World& world, const std::string& name, bool feedback = true, std::string_view schedule = "ring",
-      std::vector<std::string> rules = {});
+  Rig(World& world, const std::string& name, const RigOptions& options = {});
 
   /// One step over integers |g| < 4096 of (rank, step); `poison` puts a NaN among this rank's.
   void step(std::int64_t step, float rate, bool poison = false);
-  [[nodiscard]] std::span<const float> sums() const { return gradients_.span.as<float>(); }
+  /// What the last step left.
+  [[nodiscard]] std::span<const float> sums() const { return sums_; }
+  [[nodiscard]] std::int64_t sent_bytes() const { return sent_bytes_; }
+  /// Of the last step.
+  [[nodiscard]] ExchangeReport report() const { return exchange_->report(); }
   /// Rank r's gradient in `step`, whole flat array.
   [[nodiscard]] std::vector<float> gradient(int rank, std::int64_t step) const;
   [[nodiscard]] StateMap state() const;
@@ -45,7 +61,9 @@ class Rig {
  private:
   int rank_, ranks_;
   SlotLayout layout_;
-  FlatArray gradients_;
+  FlatArray gradients_, skip_;
+  std::vector<float> sums_;
+  std::int64_t sent_bytes_ = 0;
   std::unique_ptr<Collectives> collectives_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<Stream> compute_;
@@ -57,14 +75,15 @@ class Rig {
 
 /// x - debt = x0 - sum of rate * mean gradient, for any rates: exactly where `exact`, else to rounding.
 /// Collective.
-void virtual_iterate(World& world, const std::string& name, bool exact);
+void virtual_iterate(World& world, const std::string& name, bool exact, const Place& place = {});
 /// All ranks hold the same bits, and have sent what is stated.
-void same_bits_and_stated_bytes(World& world, const std::string& name, bool feedback);
+void same_bits_and_stated_bytes(World& world, const std::string& name, bool feedback,
+                                const Place& place = {});
 /// A step with rate 0 sends nothing compressed and changes nothing.
-void rate_zero_is_silent(World& world, const std::string& name);
+void rate_zero_is_silent(World& world, const std::string& name, const Place& place = {});
 /// A step that is not finite on one rank leaves no trace on any.
-void nonfinite_leaves_no_trace(World& world, const std::string& name);
+void nonfinite_leaves_no_trace(World& world, const std::string& name, const Place& place = {});
 /// Saved and loaded into a new exchange, the run goes on bit for bit.
-void resumes_exactly(World& world, const std::string& name, bool feedback);
+void resumes_exactly(World& world, const std::string& name, bool feedback, const Place& place = {});
 
 }  // namespace lockstep::comm::compress

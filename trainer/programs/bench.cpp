@@ -65,13 +65,6 @@ cxxopts::Options allreduce_usage() {
   return options;
 }
 
-/// Ranks of a node take its GPUs in turn.
-Device device_called(const std::string& name, const comm::World& world) {
-  if (name == "cpu") return {};
-  if (name == "cuda") return {DeviceKind::cuda, world.local_rank()};
-  throw unknown_name("device", name, {"cpu", "cuda"});
-}
-
 /// On GPUs the library's call on ordinary memory is measured beside the one on memory that it lends.
 void measure_beside(comm::World& world, comm::AllreduceBench& bench) {
   bench.beside = comm::contenders_of(world, bench);
@@ -93,10 +86,10 @@ int bench_averages(comm::World& world, const cxxopts::ParseResult& given, const 
 }
 
 /// Those that are named, or all; training's beside compressors.
-std::vector<comm::BenchSchedule> wanted_schedules(const comm::World& world,
-                                                  const cxxopts::ParseResult& given) {
+std::vector<comm::BenchSchedule> wanted_schedules(const comm::World& world, const cxxopts::ParseResult& given,
+                                                  Device device) {
   std::vector<std::string> names;
-  if (given.count("compress") > 0) names.push_back(usual_schedule(world));
+  if (given.count("compress") > 0) names.push_back(usual_schedule(world, device));
   if (given.count("schedule") > 0) names = given["schedule"].as<std::vector<std::string>>();
   return comm::bench_schedules(names);
 }
@@ -117,9 +110,9 @@ int bench_allreduce(Context& context) {
     return 0;
   }
   comm::World& world = context.world();
-  bench.schedules = wanted_schedules(world, given);
   bench.lent_memory = given.count("own-memory") == 0;
   bench.device = device_called(given["device"].as<std::string>(), world);
+  bench.schedules = wanted_schedules(world, given, bench.device);
   bench.transport = given["transport"].as<std::string>();
   if (given.count("compress") > 0) return bench_averages(world, given, bench);
   if (given.count("beside") > 0) measure_beside(world, bench);
@@ -237,8 +230,15 @@ int run_bench(Context& context) {
 
 }  // namespace
 
-std::string usual_schedule(const comm::World& world) {
-  return std::string(comm::default_schedule({.one_node = trainer::on_one_node(world)}));
+std::string usual_schedule(const comm::World& world, Device device) {
+  return std::string(comm::default_schedule(
+      {.host = device.kind == DeviceKind::cpu, .one_node = trainer::on_one_node(world)}));
+}
+
+Device device_called(const std::string& name, const comm::World& world) {
+  if (name == "cpu") return {};
+  if (name == "cuda") return {DeviceKind::cuda, world.local_rank()};
+  throw unknown_name("device", name, {"cpu", "cuda"});
 }
 
 void write_json(const std::string& file, const std::string& text) {

@@ -23,9 +23,11 @@ cxxopts::Options usage() {
       ("compressor", "only this one, such as powersgd:rank=2 (may be repeated)",
        cxxopts::value<std::vector<std::string>>())  //
       ("schedule", "of exact sums (may be repeated; by default the one that training uses)",
-       cxxopts::value<std::vector<std::string>>())                                      //
-      ("n,iterations", "timed exchanges", cxxopts::value<int>()->default_value("5"))    //
-      ("w,warmup", "exchanges before them", cxxopts::value<int>()->default_value("1"))  //
+       cxxopts::value<std::vector<std::string>>())                                                         //
+      ("device", "cpu or cuda: where gradients are", cxxopts::value<std::string>()->default_value("cpu"))  //
+      ("transport", "auto, mpi or nccl", cxxopts::value<std::string>()->default_value("auto"))             //
+      ("n,iterations", "timed exchanges", cxxopts::value<int>()->default_value("5"))                       //
+      ("w,warmup", "exchanges before them", cxxopts::value<int>()->default_value("1"))                     //
       ("values", "of the codec table; 0: no codec table",
        cxxopts::value<std::int64_t>()->default_value("4194304"))                                      //
       ("rounds", "of the codec table", cxxopts::value<int>()->default_value("9"))                     //
@@ -47,13 +49,15 @@ int bench_compress(Context& context) {
   bench.iterations = given["iterations"].as<int>();
   bench.warmup = given["warmup"].as<int>();
   comm::World& world = context.world();
-  bench.schedules =
-      comm::bench_schedules(given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
-                                                        : std::vector<std::string>{usual_schedule(world)});
+  bench.device = device_called(given["device"].as<std::string>(), world);
+  bench.transport = given["transport"].as<std::string>();
+  bench.schedules = comm::bench_schedules(
+      given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
+                                  : std::vector<std::string>{usual_schedule(world, bench.device)});
   std::vector<comm::CodecRow> codecs;
   if (world.rank() == 0 && given["values"].as<std::int64_t>() > 0) {
-    codecs = comm::bench_codecs(given["values"].as<std::int64_t>(), given["rounds"].as<int>());
-    std::printf("%s", comm::codec_table(codecs).c_str());
+    codecs = comm::bench_codecs(given["values"].as<std::int64_t>(), given["rounds"].as<int>(), bench.device);
+    std::printf("%s", comm::codec_table(codecs, bench.device).c_str());
     std::fflush(stdout);
   }
   std::vector<comm::CompressRow> rows;

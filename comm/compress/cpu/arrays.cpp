@@ -10,14 +10,12 @@ namespace {
 
 constexpr std::int64_t kBlock = 4096;  // a 32-bit counter per lane is enough, and it stays in the first cache
 
-LOCKSTEP_INLINE std::uint32_t nonfinite(float x) { return magnitude_bits(x) >= 0x7f800000u ? 1 : 0; }
-
 LOCKSTEP_HOT_LOOP std::int64_t scale_block(const float* from, float* to, float factor, std::int64_t count) {
   std::uint32_t bad = 0;
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = factor * from[i];
-    bad += nonfinite(value);
+    bad += static_cast<std::uint32_t>(is_nonfinite(value));
     to[i] = value;
   }
   return bad;
@@ -31,7 +29,7 @@ LOCKSTEP_HOT_LOOP std::int64_t add_residual_block(const float* gradient, float* 
   for (std::int64_t i = 0; i < count; ++i) {
     const float rest = before[i];
     const float value = factor * gradient[i] + rest;
-    bad += nonfinite(value);
+    bad += static_cast<std::uint32_t>(is_nonfinite(value));
     residual[i] = rest;
     values[i] = value;
   }
@@ -47,6 +45,10 @@ void cpu_settle(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& st
     const FlatSpan to = kept ? settled : current;
     if (from.count > 0) std::memcpy(to.data, from.data, from.bytes());
   });
+}
+
+void cpu_accept(const std::int32_t* skip, FlatSpan verdict, Stream& stream) {
+  stream.host([skip, verdict] { *static_cast<std::int32_t*>(verdict.data) = *skip == 0 ? 1 : 0; });
 }
 
 void cpu_add_residual(FlatSpan gradient, FlatSpan residual, FlatSpan values, float factor, FlatSpan verdict,
@@ -115,7 +117,7 @@ void cpu_place(FlatSpan placed, FlatSpan indices, FlatSpan values, Stream& strea
 void cpu_draw(Runs runs, std::uint32_t key, FlatSpan indices, Stream& stream) {
   stream.host([runs = std::move(runs), key, indices] {
     std::int32_t* out = indices.as<std::int32_t>().data();
-    for (const Selection& run : *runs) {
+    for (const Selection& run : runs->list) {
       for (std::int64_t j = 0; j < run.keep; ++j) {
         const std::int64_t begin = run.count * j / run.keep;
         const std::int64_t length = run.count * (j + 1) / run.keep - begin;

@@ -12,24 +12,22 @@ class BlockCodec final : public Codec {
  public:
   BlockCodec(const BlockLoops& loops, const BlockFormat& format) : loops_(loops), format_(format) {}
 
-  std::int64_t grain() const noexcept override { return loops_.block; }
-  std::int64_t payload(std::int64_t count) const noexcept override {
-    return scale_bytes(blocks_of(count)) + blocks_of(count) * loops_.block_bytes;
-  }
+  std::int64_t grain() const noexcept override { return loops_.shape.block; }
+  std::int64_t payload(std::int64_t count) const noexcept override { return loops_.shape.payload(count); }
 
   void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
               Stream& stream) const override {
     stream.host([this, values, wire, residual, key] {
       const float* x = values.as<float>().data();
       float* rest = residual.count > 0 ? residual.as<float>().data() : nullptr;
-      const Places places = places_in(wire, values.count);
-      const std::int64_t whole = values.count / loops_.block;
+      const auto places = loops_.shape.places(wire.data, values.count);
+      const std::int64_t whole = values.count / loops_.shape.block;
       loops_.encode(x, whole, places.scales, places.codes, rest, format_, key, 0);
-      const std::int64_t done = whole * loops_.block;
+      const std::int64_t done = whole * loops_.shape.block;
       if (done == values.count) return;
       float last[kLargestBlock] = {};
       std::memcpy(last, x + done, static_cast<std::size_t>(values.count - done) * sizeof(float));
-      loops_.encode(last, 1, places.scales + whole, places.codes + whole * loops_.block_bytes,
+      loops_.encode(last, 1, places.scales + whole, places.codes + whole * loops_.shape.block_bytes,
                     rest != nullptr ? last : nullptr, format_, key, static_cast<std::uint32_t>(done));
       if (rest != nullptr)
         std::memcpy(rest + done, last, static_cast<std::size_t>(values.count - done) * sizeof(float));
@@ -39,33 +37,21 @@ class BlockCodec final : public Codec {
   void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {
     stream.host([this, wire, out, add = into == Into::add] {
       float* x = out.as<float>().data();
-      const Places places = places_in(wire, out.count);
-      const std::int64_t whole = out.count / loops_.block;
+      const auto places = loops_.shape.places(wire.data, out.count);
+      const std::int64_t whole = out.count / loops_.shape.block;
       loops_.decode(places.scales, places.codes, whole, x, add, format_);
-      const std::int64_t done = whole * loops_.block;
+      const std::int64_t done = whole * loops_.shape.block;
       if (done == out.count) return;
       float last[kLargestBlock] = {};
       const auto bytes = static_cast<std::size_t>(out.count - done) * sizeof(float);
       if (add) std::memcpy(last, x + done, bytes);
-      loops_.decode(places.scales + whole, places.codes + whole * loops_.block_bytes, 1, last, add, format_);
+      loops_.decode(places.scales + whole, places.codes + whole * loops_.shape.block_bytes, 1, last, add,
+                    format_);
       std::memcpy(x + done, last, bytes);
     });
   }
 
  private:
-  struct Places {
-    std::uint16_t* scales;
-    std::uint8_t* codes;
-  };
-  static std::int64_t scale_bytes(std::int64_t blocks) { return (2 * blocks + 15) / 16 * 16; }
-  [[nodiscard]] std::int64_t blocks_of(std::int64_t count) const noexcept {
-    return (count + loops_.block - 1) / loops_.block;
-  }
-  [[nodiscard]] Places places_in(FlatSpan wire, std::int64_t count) const {
-    auto* bytes = static_cast<std::uint8_t*>(wire.data);
-    return {reinterpret_cast<std::uint16_t*>(bytes), bytes + scale_bytes(blocks_of(count))};
-  }
-
   BlockLoops loops_;
   BlockFormat format_;
 };

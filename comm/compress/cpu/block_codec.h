@@ -1,25 +1,16 @@
-// A codec of blocks with one scale each: first the scales of all blocks (u16, padded to 16 bytes), then the
-// codes. The last block is filled up with zeros. What differs between formats are two loops.
+// A codec of blocks with one scale each (payload.h). What differs between formats are two loops.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
 #include "comm/compress/codec.h"
+#include "comm/compress/payload.h"
 
 namespace lockstep::comm {
 
-/// How integers are made and what a call does with them.
-struct BlockFormat {
-  int bits = 8;
-  bool stochastic = false;
-  bool length = false;  ///< scale by the block's length, not its largest magnitude
-  bool rotate = false;
-};
-
 struct BlockLoops {
-  int block = 256;        ///< values
-  int block_bytes = 256;  ///< of codes
+  BlockShape shape;
   /// Encodes whole blocks; residual may be null or x. `element` counts from the call's first value.
   void (*encode)(const float* x, std::int64_t blocks, std::uint16_t* scales, std::uint8_t* codes,
                  float* residual, const BlockFormat& format, std::uint32_t key, std::uint32_t element);

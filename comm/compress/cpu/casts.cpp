@@ -1,18 +1,14 @@
-// Codecs without blocks: bfloat16, IEEE half, and powers of two in 8 bits (sign, and 7 bits of exponent from
-// 2^-95 to 2^31; rounded up or down at random so that the mean is right: the mantissa is the probability).
+// Codecs without blocks: bfloat16, IEEE half, and powers of two in 8 bits.
 #include <algorithm>
 
+#include "comm/compress/codes.h"
 #include "comm/compress/cpu/casts.h"
-#include "comm/compress/cpu/inline.h"
+#include "comm/compress/payload.h"
 #include "core/cpu_dispatch.h"
 #include "core/vector/cpu/dtypes.h"
 
 namespace lockstep::comm {
 namespace {
-
-constexpr std::int64_t kGrain = 64;                  // chunks start at whole cache lines
-constexpr std::uint32_t kLowestExponent = 127 - 95;  // code 1
-constexpr std::uint32_t kHighestCode = 127;
 
 template <class Half>
 LOCKSTEP_INLINE void encode_half(const float* x, std::int64_t count, Half* codes, float* residual) {
@@ -36,18 +32,6 @@ LOCKSTEP_INLINE void decode_half(const Half* codes, std::int64_t count, float* o
 #pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) out[i] = vector::widened(codes[i]);
   }
-}
-
-/// 0: zero; else exponent - kLowestExponent + 1, sign in bit 7.
-LOCKSTEP_INLINE std::uint32_t power_code(float x, std::uint32_t random) {
-  const std::uint32_t exponent = (magnitude_bits(x) + (random & 0x7fffffu)) >> 23;
-  const std::uint32_t above = std::max(exponent, kLowestExponent - 1) - (kLowestExponent - 1);
-  return std::min(above, kHighestCode) | (std::bit_cast<std::uint32_t>(x) >> 31) << 7;
-}
-LOCKSTEP_INLINE float power_value(std::uint32_t code) {
-  const std::uint32_t above = code & 127u;
-  const std::uint32_t present = 0u - static_cast<std::uint32_t>(above != 0);
-  return std::bit_cast<float>((((above + kLowestExponent - 1) << 23) & present) | (code & 128u) << 24);
 }
 
 LOCKSTEP_HOT_LOOP void encode_bf16(const float* x, std::int64_t count, void* codes, float* residual,
@@ -96,7 +80,7 @@ LOCKSTEP_HOT_LOOP void decode_power(const void* codes, std::int64_t count, float
 class ElementCodec final : public Codec {
  public:
   explicit ElementCodec(const ElementLoops& loops) : loops_(loops) {}
-  std::int64_t grain() const noexcept override { return kGrain; }
+  std::int64_t grain() const noexcept override { return kElementGrain; }
   std::int64_t payload(std::int64_t count) const noexcept override { return count * loops_.bytes; }
   void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
               Stream& stream) const override {

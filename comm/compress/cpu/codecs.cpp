@@ -6,10 +6,7 @@
 namespace lockstep::comm {
 
 std::unique_ptr<Codec> make_cpu_codec(const CodecSpec& spec) {
-  const BlockFormat format{.bits = spec.kind == CodecKind::int4 ? 4 : 8,
-                           .stochastic = spec.rounding == Rounding::stochastic,
-                           .length = spec.scale == BlockScale::length,
-                           .rotate = spec.rotate};
+  const BlockFormat format = BlockFormat::of(spec);
   switch (spec.kind) {
     case CodecKind::bf16:
       return make_element_codec(bf16_loops);

@@ -9,6 +9,7 @@
 namespace lockstep::comm {
 
 void cpu_settle(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream);
+void cpu_accept(const std::int32_t* skip, FlatSpan verdict, Stream& stream);
 void cpu_add_residual(FlatSpan gradient, FlatSpan residual, FlatSpan values, float factor, FlatSpan verdict,
                       FlatSpan bad, Stream& stream);
 void cpu_scaled(FlatSpan from, FlatSpan to, float factor, FlatSpan bad, Stream& stream);
@@ -32,6 +33,6 @@ void cpu_to_grid(FlatSpan values, Runs runs, FlatSpan steps, Grid grid, std::uin
                  Stream& stream);
 void cpu_from_grid(FlatSpan codes, Runs runs, FlatSpan steps, Grid grid, int ranks, FlatSpan mean,
                    Stream& stream);
-void cpu_revive(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream);
+void cpu_revive(FlatSpan q, FlatSpan spare, std::int64_t rows, int rank, Stream& stream);
 
 }  // namespace lockstep::comm

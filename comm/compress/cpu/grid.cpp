@@ -9,8 +9,6 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr float kSmallest = 1e-35f;  // below it 1 / step would overflow: such runs are zero
-
 LOCKSTEP_HOT_LOOP float largest(const float* x, std::int64_t count) {
   std::uint32_t most = 0;
   for (std::int64_t i = 0; i < count; ++i) most = std::max(most, magnitude_bits(x[i]));
@@ -30,19 +28,16 @@ LOCKSTEP_HOT_LOOP double sum_of_magnitudes(const float* x, std::int64_t count) {
   return sum;
 }
 
-/// Rounds to nearest (offset 0.5) or at random; the sum is positive, so cutting is flooring.
 template <class Field>
 LOCKSTEP_INLINE void encode_run(float* x, std::int64_t count, float step, const Grid& grid, std::uint32_t key,
                                 std::uint32_t element, Field* fields) {
-  const float inverse = step > 0 ? 1.0f / step : 0.0f;
+  const float inverse = inverse_of(step);
   const std::int32_t most = 2 * grid.levels;
   const auto levels = static_cast<float>(grid.levels);
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
     const float unit = random_unit(key, element + static_cast<std::uint32_t>(i));
-    const float offset = grid.stochastic ? unit : 0.5f;
-    const auto field = static_cast<std::int32_t>(x[i] * inverse + levels + offset);
-    const std::int32_t code = std::clamp(field, 0, most);
+    const std::int32_t code = grid_field(x[i] * inverse, levels, grid.stochastic ? unit : 0.5f, most);
     fields[i] = static_cast<Field>(code);
     x[i] -= static_cast<float>(code - grid.levels) * step;
   }
@@ -77,15 +72,15 @@ LOCKSTEP_HOT_LOOP void decode16(const std::uint16_t* fields, std::int64_t count,
 
 void cpu_largest_magnitudes(FlatSpan values, Runs runs, FlatSpan out, Stream& stream) {
   stream.host([values, runs = std::move(runs), out] {
-    for (std::size_t i = 0; i < runs->size(); ++i)
-      out.as<float>()[i] = largest(values.as<float>().data() + (*runs)[i].first, (*runs)[i].count);
+    for (std::size_t i = 0; i < runs->list.size(); ++i)
+      out.as<float>()[i] = largest(values.as<float>().data() + runs->list[i].first, runs->list[i].count);
   });
 }
 
 void cpu_mean_magnitudes(FlatSpan values, Runs runs, FlatSpan out, Stream& stream) {
   stream.host([values, runs = std::move(runs), out] {
-    for (std::size_t i = 0; i < runs->size(); ++i) {
-      const Selection& run = (*runs)[i];
+    for (std::size_t i = 0; i < runs->list.size(); ++i) {
+      const Selection& run = runs->list[i];
       const double sum = sum_of_magnitudes(values.as<float>().data() + run.first, run.count);
       out.as<float>()[i] = static_cast<float>(sum / static_cast<double>(run.count));
     }
@@ -94,10 +89,10 @@ void cpu_mean_magnitudes(FlatSpan values, Runs runs, FlatSpan out, Stream& strea
 
 void cpu_scale_runs(FlatSpan values, Runs runs, FlatSpan factors, Stream& stream) {
   stream.host([values, runs = std::move(runs), factors] {
-    for (std::size_t i = 0; i < runs->size(); ++i) {
-      float* x = values.as<float>().data() + (*runs)[i].first;
+    for (std::size_t i = 0; i < runs->list.size(); ++i) {
+      float* x = values.as<float>().data() + runs->list[i].first;
       const float factor = factors.as<float>()[i];
-      for (std::int64_t j = 0; j < (*runs)[i].count; ++j) x[j] *= factor;
+      for (std::int64_t j = 0; j < runs->list[i].count; ++j) x[j] *= factor;
     }
   });
 }
@@ -109,8 +104,7 @@ void cpu_grid_steps(FlatSpan everyones, Grid grid, FlatSpan steps, Stream& strea
     for (std::size_t i = 0; i < out.size(); ++i) {
       float most = 0;
       for (std::size_t at = i; at < all.size(); at += out.size()) most = std::max(most, all[at]);
-      const float step = most / static_cast<float>(grid.levels);
-      out[i] = step < kSmallest ? 0.0f : scale_value(scale_above(step));
+      out[i] = scale_value(scale_for(most, grid.levels));
     }
   });
 }
@@ -118,8 +112,8 @@ void cpu_grid_steps(FlatSpan everyones, Grid grid, FlatSpan steps, Stream& strea
 void cpu_to_grid(FlatSpan values, Runs runs, FlatSpan steps, Grid grid, std::uint32_t key, FlatSpan codes,
                  Stream& stream) {
   stream.host([=, runs = std::move(runs)] {
-    for (std::size_t i = 0; i < runs->size(); ++i) {
-      const Selection& run = (*runs)[i];
+    for (std::size_t i = 0; i < runs->list.size(); ++i) {
+      const Selection& run = runs->list[i];
       float* x = values.as<float>().data() + run.first;
       const float step = steps.as<float>()[i];
       const auto element = static_cast<std::uint32_t>(run.first);
@@ -137,8 +131,8 @@ void cpu_from_grid(FlatSpan codes, Runs runs, FlatSpan steps, Grid grid, int ran
   stream.host([=, runs = std::move(runs)] {
     const std::int32_t zero = grid.levels * ranks;
     const float share = 1.0f / static_cast<float>(ranks);
-    for (std::size_t i = 0; i < runs->size(); ++i) {
-      const Selection& run = (*runs)[i];
+    for (std::size_t i = 0; i < runs->list.size(); ++i) {
+      const Selection& run = runs->list[i];
       float* out = mean.as<float>().data() + run.first;
       const float step = steps.as<float>()[i];
       if (grid.bits == 8) {

@@ -45,11 +45,6 @@ LOCKSTEP_INLINE void turn_rows(Row* x, int direction) {
     std::memcpy(&x[row], twice[row] + ((16 + direction * row) & 15), sizeof(Row));
 }
 
-/// Sign of element i: bit 31 of a fixed hash.
-LOCKSTEP_INLINE float with_random_sign(float x, std::uint32_t i) {
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) ^ (random_bits(0x5bd1e995u, i) & 0x80000000u));
-}
-
 /// out = rotated x.
 LOCKSTEP_INLINE void rotate(const float* x, float* out) {
   for (std::uint32_t i = 0; i < kRotated; ++i) out[i] = with_random_sign(x[i], i) * 0.0625f;

@@ -11,10 +11,7 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr int kBlock = 256;
-constexpr float kSmallest = 1e-35f;    // below it 1 / scale would overflow: such blocks are zero
-constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-constexpr std::int32_t kRoundBits = 0x4b400000;
+constexpr int kBlock = kInt8Shape.block;
 
 LOCKSTEP_INLINE float largest(const float* x) {
   std::uint32_t most = 0;
@@ -31,22 +28,17 @@ LOCKSTEP_INLINE float length(const float* x) {
 }
 
 LOCKSTEP_INLINE void round_nearest(const float* x, float inverse, std::int8_t* q) {
-  for (int i = 0; i < kBlock; ++i) {
-    q[i] = static_cast<std::int8_t>(std::bit_cast<std::int32_t>(x[i] * inverse + kRound) - kRoundBits);
-  }
+  for (int i = 0; i < kBlock; ++i) q[i] = static_cast<std::int8_t>(nearest_code(x[i] * inverse));
 }
 
-/// floor(x / scale + u): positive before it is cut off to an integer, so cutting is flooring.
 LOCKSTEP_INLINE void round_at_random(const float* x, float inverse, std::int32_t levels, std::int8_t* q,
                                      std::uint32_t key, std::uint32_t element) {
   for (int i = 0; i < kBlock; ++i) {
-    const float shifted = x[i] * inverse + random_unit(key, element + static_cast<std::uint32_t>(i)) + 256.0f;
-    const std::int32_t code = static_cast<std::int32_t>(shifted) - 256;
-    q[i] = static_cast<std::int8_t>(std::min(levels, std::max(-levels, code)));
+    const float unit = random_unit(key, element + static_cast<std::uint32_t>(i));
+    q[i] = static_cast<std::int8_t>(random_code(x[i] * inverse, unit, levels));
   }
 }
 
-/// Two codes in a byte: i in the lower half, i + 128 in the upper, each + 8.
 LOCKSTEP_INLINE void pack_nibbles(const std::int8_t* q, std::uint8_t* codes) {
   for (int i = 0; i < kBlock / 2; ++i) {
     codes[i] = static_cast<std::uint8_t>((q[i] + 8) | ((q[i + kBlock / 2] + 8) << 4));
@@ -80,10 +72,9 @@ LOCKSTEP_INLINE void encode_block(const float* x, std::uint16_t* scale_bits, std
   if (format.rotate) rotate(x, rotated);
   const float* v = format.rotate ? rotated : x;
   const std::int32_t levels = bits == 8 ? 127 : 7;
-  const float scale = (format.length ? length(v) : largest(v)) / static_cast<float>(levels);
-  *scale_bits = scale < kSmallest ? std::uint16_t{0} : scale_above(scale);
+  *scale_bits = scale_for(format.length ? length(v) : largest(v), levels);
   const float step = scale_value(*scale_bits);
-  const float inverse = step > 0 ? 1.0f / step : 0.0f;
+  const float inverse = inverse_of(step);
   if (format.stochastic) {
     round_at_random(v, inverse, levels, q, key, element);
   } else {
@@ -147,7 +138,7 @@ LOCKSTEP_HOT_LOOP void decode_int4(const std::uint16_t* scales, const std::uint8
 
 }  // namespace
 
-const BlockLoops int8_loops{kBlock, kBlock, encode_int8, decode_int8};
-const BlockLoops int4_loops{kBlock, kBlock / 2, encode_int4, decode_int4};
+const BlockLoops int8_loops{kInt8Shape, encode_int8, decode_int8};
+const BlockLoops int4_loops{kInt4Shape, encode_int4, decode_int4};
 
 }  // namespace lockstep::comm

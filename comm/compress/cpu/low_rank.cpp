@@ -5,7 +5,6 @@
 #include "comm/compress/cpu/cpu_kernels.h"
 #include "comm/compress/cpu/inline.h"
 #include "core/cpu_dispatch.h"
-#include "core/random.h"
 
 namespace lockstep::comm {
 namespace {
@@ -103,18 +102,18 @@ void cpu_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, 
   });
 }
 
-void cpu_revive(FlatSpan q, std::int64_t rows, int rank, std::uint64_t seed, Stream& stream) {
+void cpu_revive(FlatSpan q, FlatSpan spare, std::int64_t rows, int rank, Stream& stream) {
   stream.host([=] {
     for (int j = 0; j < rank; ++j) {
       float* column = q.as<float>().data() + j * rows;
       if (std::any_of(column, column + rows, [](float x) { return x != 0; })) continue;
-      const RandomSource source(seed, "low rank", static_cast<std::uint64_t>(j));
-      for (std::int64_t i = 0; i < rows; ++i) column[i] = source.normal(static_cast<std::uint64_t>(i));
+      std::copy_n(spare.as<float>().data() + j * rows, rows, column);
     }
   });
 }
 
 const Kernels cpu_compress_kernels{.settle = cpu_settle,
+                                   .accept = cpu_accept,
                                    .add_residual = cpu_add_residual,
                                    .scaled = cpu_scaled,
                                    .clear_if = cpu_clear_if,

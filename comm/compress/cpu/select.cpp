@@ -79,7 +79,7 @@ Threshold threshold_of(const float* x, std::int64_t count, std::int64_t keep) {
 void cpu_select(FlatSpan values, Runs runs, FlatSpan indices, Stream& stream) {
   stream.host([values, runs = std::move(runs), indices] {
     std::int32_t* out = indices.as<std::int32_t>().data();
-    for (const Selection& run : *runs) {
+    for (const Selection& run : runs->list) {
       const float* x = values.as<float>().data() + run.first;
       Threshold threshold = threshold_of(x, run.count, run.keep);
       visit_large(x, run.count, threshold.bits, [&](std::int64_t i) {

@@ -1,5 +1,5 @@
-// One bit per value and the mean magnitude of a block of 1024. Bit b of byte j belongs to value b * 128 + j,
-// so that bytes are made and read in vectors. sign(0) is +.
+// One bit per value and the mean magnitude of a block of 1024. Values of a byte are strides apart
+// (payload.h), so that bytes are made and read in vectors. sign(0) is +.
 #include "comm/compress/cpu/block_codec.h"
 #include "comm/compress/cpu/inline.h"
 #include "core/cpu_dispatch.h"
@@ -7,8 +7,8 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr int kBlock = 1024;
-constexpr int kBytes = kBlock / 8;
+constexpr int kBlock = kSignShape.block;
+constexpr int kBytes = kSignShape.block_bytes;
 
 LOCKSTEP_INLINE float mean_magnitude(const float* x) {
   float lanes[16] = {};
@@ -16,11 +16,6 @@ LOCKSTEP_INLINE float mean_magnitude(const float* x) {
     for (int lane = 0; lane < 16; ++lane) lanes[lane] += std::bit_cast<float>(magnitude_bits(x[row + lane]));
   }
   return added_lanes(lanes) * (1.0f / kBlock);
-}
-
-/// The upper half of a float, rounded to nearest.
-LOCKSTEP_INLINE std::uint16_t scale_near(float x) {
-  return static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(x) + 0x8000u) >> 16);
 }
 
 LOCKSTEP_INLINE void pack_signs(const float* x, std::uint8_t* codes) {
@@ -72,34 +67,19 @@ LOCKSTEP_HOT_LOOP void decode_sign(const std::uint16_t* scales, const std::uint8
   }
 }
 
-constexpr std::uint16_t kOne = 0x3f80;  // the upper half of 1.0f
-
-/// The sign of x, of zero a random one, in bit 31.
-LOCKSTEP_INLINE std::uint32_t voted_sign(float x, std::uint32_t random) {
-  const std::uint32_t zero = 0u - static_cast<std::uint32_t>(magnitude_bits(x) == 0);
-  return ((std::bit_cast<std::uint32_t>(x) & ~zero) | (random & zero)) & 0x80000000u;
-}
-
 LOCKSTEP_HOT_LOOP void encode_vote(const float* x, std::int64_t blocks, std::uint16_t* scales,
                                    std::uint8_t* codes, float* residual, const BlockFormat& /*format*/,
                                    std::uint32_t key, std::uint32_t element) {
   alignas(64) float votes[kBlock];
   for (std::int64_t block = 0; block < blocks; ++block, element += kBlock) {
     const float* values = x + block * kBlock;
-    scales[block] = kOne;
+    scales[block] = kUnitScale;
     for (std::uint32_t i = 0; i < kBlock; ++i)
       votes[i] = std::bit_cast<float>(0x3f800000u | voted_sign(values[i], random_bits(key, element + i)));
     pack_signs(votes, codes + block * kBytes);
     if (residual == nullptr) continue;
     for (int i = 0; i < kBlock; ++i) residual[block * kBlock + i] = values[i] - votes[i];
   }
-}
-
-/// Two bits a value, like pack_signs in four stripes: bit 0 positive, bit 1 negative.
-LOCKSTEP_INLINE float ternary_value(std::uint32_t code, int stripe) {
-  const std::uint32_t bits = code >> (2 * stripe);
-  return static_cast<float>(static_cast<std::int32_t>(bits & 1u) -
-                            static_cast<std::int32_t>((bits >> 1) & 1u));
 }
 
 LOCKSTEP_HOT_LOOP void encode_ternary(const float* x, std::int64_t blocks, std::uint16_t* scales,
@@ -109,19 +89,17 @@ LOCKSTEP_HOT_LOOP void encode_ternary(const float* x, std::int64_t blocks, std::
   for (std::int64_t block = 0; block < blocks; ++block) {
     const float* values = x + block * kBlock;
     std::uint8_t* bytes = codes + block * kStripe;
-    scales[block] = kOne;
+    scales[block] = kUnitScale;
     for (int j = 0; j < kStripe; ++j) bytes[j] = 0;
     for (int stripe = 0; stripe < 4; ++stripe) {
       for (int j = 0; j < kStripe; ++j) {
-        const float value = values[stripe * kStripe + j];
-        const std::uint32_t code =
-            static_cast<std::uint32_t>(value > 0) | static_cast<std::uint32_t>(value < 0) << 1;
+        const std::uint32_t code = ternary_code(values[stripe * kStripe + j]);
         bytes[j] = static_cast<std::uint8_t>(bytes[j] | code << (2 * stripe));
       }
     }
     if (residual == nullptr) continue;
     for (int i = 0; i < kBlock; ++i)
-      residual[block * kBlock + i] = values[i] - ternary_value(bytes[i % kStripe], i / kStripe);
+      residual[block * kBlock + i] = values[i] - ternary_value(bytes[i % kStripe] >> (2 * (i / kStripe)));
   }
 }
 
@@ -134,9 +112,9 @@ LOCKSTEP_HOT_LOOP void decode_ternary(const std::uint16_t* /*scales*/, const std
       float* values = out + block * kBlock + stripe * kStripe;
       const std::uint8_t* bytes = codes + block * kStripe;
       if (add) {
-        for (int j = 0; j < kStripe; ++j) values[j] += ternary_value(bytes[j], stripe);
+        for (int j = 0; j < kStripe; ++j) values[j] += ternary_value(bytes[j] >> (2 * stripe));
       } else {
-        for (int j = 0; j < kStripe; ++j) values[j] = ternary_value(bytes[j], stripe);
+        for (int j = 0; j < kStripe; ++j) values[j] = ternary_value(bytes[j] >> (2 * stripe));
       }
     }
   }
@@ -144,8 +122,8 @@ LOCKSTEP_HOT_LOOP void decode_ternary(const std::uint16_t* /*scales*/, const std
 
 }  // namespace
 
-const BlockLoops sign_loops{kBlock, kBytes, encode_sign, decode_sign};
-const BlockLoops vote_loops{kBlock, kBytes, encode_vote, decode_sign};
-const BlockLoops ternary_loops{kBlock, kBlock / 4, encode_ternary, decode_ternary};
+const BlockLoops sign_loops{kSignShape, encode_sign, decode_sign};
+const BlockLoops vote_loops{kSignShape, encode_vote, decode_sign};
+const BlockLoops ternary_loops{kTernaryShape, encode_ternary, decode_ternary};
 
 }  // namespace lockstep::comm

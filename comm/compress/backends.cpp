@@ -1,4 +1,4 @@
-// The devices that compressors of this build work on.
+// The table of devices that compressors work on, by which device folders are built.
 #include "comm/compress/kernels.h"
 #include "core/error.h"
 
@@ -10,7 +10,12 @@ struct DeviceRow {
   const Kernels* kernels;
   std::unique_ptr<Codec> (*make_codec)(const CodecSpec&);
 };
-constexpr DeviceRow kRows[] = {{DeviceKind::cpu, &cpu_compress_kernels, make_cpu_codec}};
+constexpr DeviceRow kRows[] = {
+    {DeviceKind::cpu, &cpu_compress_kernels, make_cpu_codec},
+#ifdef LOCKSTEP_WITH_CUDA
+    {DeviceKind::cuda, &cuda_compress_kernels, make_cuda_codec},
+#endif
+};
 
 const DeviceRow& row_of(Device device) {
   for (const DeviceRow& row : kRows) {

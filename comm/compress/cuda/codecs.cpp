@@ -1,0 +1,100 @@
+// The GPU's codecs by name, and its table of kernels.
+#include "comm/compress/cuda/cuda_kernels.h"
+#include "core/error.h"
+
+namespace lockstep::comm {
+namespace {
+
+class ElementCodec final : public Codec {
+ public:
+  explicit ElementCodec(const CudaElementLoops& loops) : loops_(loops) {}
+  std::int64_t grain() const noexcept override { return kElementGrain; }
+  std::int64_t payload(std::int64_t count) const noexcept override { return count * loops_.bytes; }
+  void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
+              Stream& stream) const override {
+    if (values.count > 0) loops_.encode(values, wire.data, residual, key, stream);
+  }
+  void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {
+    if (out.count > 0) loops_.decode(wire.data, out, into == Into::add, stream);
+  }
+
+ private:
+  CudaElementLoops loops_;
+};
+
+class BlockCodec final : public Codec {
+ public:
+  BlockCodec(const CudaBlockLoops& loops, const BlockFormat& format) : loops_(loops), format_(format) {}
+  std::int64_t grain() const noexcept override { return loops_.shape.block; }
+  std::int64_t payload(std::int64_t count) const noexcept override { return loops_.shape.payload(count); }
+  void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
+              Stream& stream) const override {
+    if (values.count > 0)
+      loops_.encode(values, loops_.shape.places(wire.data, values.count), residual, format_, key, stream);
+  }
+  void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {
+    if (out.count > 0)
+      loops_.decode(loops_.shape.places(wire.data, out.count), out, into == Into::add, format_, stream);
+  }
+
+ private:
+  CudaBlockLoops loops_;
+  BlockFormat format_;
+};
+
+const CudaBlockLoops& block_loops(CodecKind kind) {
+  switch (kind) {
+    case CodecKind::int8:
+      return cuda_int8_loops;
+    case CodecKind::int4:
+      return cuda_int4_loops;
+    case CodecKind::sign:
+      return cuda_sign_loops;
+    case CodecKind::vote:
+      return cuda_vote_loops;
+    case CodecKind::ternary:
+      return cuda_ternary_loops;
+    default:
+      throw Error(Fault::internal, "an unknown codec");
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Codec> make_cuda_codec(const CodecSpec& spec) {
+  switch (spec.kind) {
+    case CodecKind::bf16:
+      return std::make_unique<ElementCodec>(cuda_bf16_loops);
+    case CodecKind::fp16:
+      return std::make_unique<ElementCodec>(cuda_fp16_loops);
+    case CodecKind::natural:
+      return std::make_unique<ElementCodec>(cuda_power_loops);
+    default:
+      return std::make_unique<BlockCodec>(block_loops(spec.kind), BlockFormat::of(spec));
+  }
+}
+
+const Kernels cuda_compress_kernels{.settle = cuda_settle,
+                                    .accept = cuda_accept,
+                                    .add_residual = cuda_add_residual,
+                                    .scaled = cuda_scaled,
+                                    .clear_if = cuda_clear_if,
+                                    .select = cuda_select,
+                                    .pick = cuda_pick,
+                                    .clear_at = cuda_clear_at,
+                                    .place = cuda_place,
+                                    .draw = cuda_draw,
+                                    .add_at = cuda_add_at,
+                                    .largest_magnitudes = cuda_largest_magnitudes,
+                                    .mean_magnitudes = cuda_mean_magnitudes,
+                                    .scale_runs = cuda_scale_runs,
+                                    .grid_steps = cuda_grid_steps,
+                                    .to_grid = cuda_to_grid,
+                                    .from_grid = cuda_from_grid,
+                                    .times_right = cuda_times_right,
+                                    .times_left = cuda_times_left,
+                                    .orthonormalise = cuda_orthonormalise,
+                                    .add_product = cuda_add_product,
+                                    .revive = cuda_revive};
+
+}  // namespace lockstep::comm

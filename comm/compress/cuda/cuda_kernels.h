@@ -1,0 +1,55 @@
+// The GPU's kernels for compressors; see comm/compress/kernels.h for what each does. And the loops of its
+// codecs: formats and bytes are the host's (codes.h, payload.h).
+#pragma once
+
+#include "comm/compress/kernels.h"
+#include "comm/compress/payload.h"
+
+namespace lockstep::comm {
+
+void cuda_settle(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream);
+void cuda_accept(const std::int32_t* skip, FlatSpan verdict, Stream& stream);
+void cuda_add_residual(FlatSpan gradient, FlatSpan residual, FlatSpan values, float factor, FlatSpan verdict,
+                       FlatSpan bad, Stream& stream);
+void cuda_scaled(FlatSpan from, FlatSpan to, float factor, FlatSpan bad, Stream& stream);
+void cuda_clear_if(FlatSpan x, FlatSpan flag, Stream& stream);
+void cuda_select(FlatSpan values, Runs runs, FlatSpan indices, Stream& stream);
+void cuda_pick(FlatSpan values, FlatSpan indices, FlatSpan picked, Stream& stream);
+void cuda_clear_at(FlatSpan values, FlatSpan indices, Stream& stream);
+void cuda_place(FlatSpan placed, FlatSpan indices, FlatSpan values, Stream& stream);
+void cuda_draw(Runs runs, std::uint32_t key, FlatSpan indices, Stream& stream);
+void cuda_add_at(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream);
+void cuda_times_right(FlatSpan values, Matrix matrix, FlatSpan q, FlatSpan p, int rank, Stream& stream);
+void cuda_times_left(FlatSpan values, Matrix matrix, FlatSpan p, FlatSpan q, int rank, Stream& stream);
+void cuda_orthonormalise(FlatSpan p, std::int64_t rows, int rank, Stream& stream);
+void cuda_add_product(FlatSpan p, FlatSpan q, int rank, float factor, bool keep, FlatSpan values,
+                      Matrix matrix, Stream& stream);
+void cuda_revive(FlatSpan q, FlatSpan spare, std::int64_t rows, int rank, Stream& stream);
+void cuda_largest_magnitudes(FlatSpan values, Runs runs, FlatSpan out, Stream& stream);
+void cuda_mean_magnitudes(FlatSpan values, Runs runs, FlatSpan out, Stream& stream);
+void cuda_scale_runs(FlatSpan values, Runs runs, FlatSpan factors, Stream& stream);
+void cuda_grid_steps(FlatSpan everyones, Grid grid, FlatSpan steps, Stream& stream);
+void cuda_to_grid(FlatSpan values, Runs runs, FlatSpan steps, Grid grid, std::uint32_t key, FlatSpan codes,
+                  Stream& stream);
+void cuda_from_grid(FlatSpan codes, Runs runs, FlatSpan steps, Grid grid, int ranks, FlatSpan mean,
+                    Stream& stream);
+
+/// Codes of single values; `residual` may be empty.
+struct CudaElementLoops {
+  int bytes = 2;  ///< of a code
+  void (*encode)(FlatSpan values, void* codes, FlatSpan residual, std::uint32_t key, Stream& stream);
+  void (*decode)(const void* codes, FlatSpan out, bool add, Stream& stream);
+};
+extern const CudaElementLoops cuda_bf16_loops, cuda_fp16_loops, cuda_power_loops;
+
+/// Blocks with one scale each.
+struct CudaBlockLoops {
+  BlockShape shape;
+  void (*encode)(FlatSpan values, BlockShape::Places wire, FlatSpan residual, const BlockFormat& format,
+                 std::uint32_t key, Stream& stream);
+  void (*decode)(BlockShape::Places wire, FlatSpan out, bool add, const BlockFormat& format, Stream& stream);
+};
+extern const CudaBlockLoops cuda_int8_loops, cuda_int4_loops, cuda_sign_loops, cuda_vote_loops,
+    cuda_ternary_loops;
+
+}  // namespace lockstep::comm
