@@ -2,7 +2,9 @@
 // arithmetic of the formula, transcendental functions as one.
 #include "models/ops/work.h"
 
+#include <algorithm>
 #include <type_traits>
+#include <vector>
 
 namespace lockstep::models {
 namespace {
@@ -91,6 +93,18 @@ double parameter_bytes(const Graph& graph, const Node& node) {
   return 4 * count;
 }
 
+/// A parameter lies before the value: backward computes its gradient.
+bool has_gradient(const Graph& graph, int value) {
+  std::vector<bool> trained(graph.values().size(), false);
+  for (const Node& node : graph.nodes()) {
+    const bool any =
+        std::ranges::any_of(node.inputs, [&](int input) { return trained[static_cast<std::size_t>(input)]; });
+    trained[static_cast<std::size_t>(node.output)] = any || !node.parameters.empty();
+    if (node.output == value) break;
+  }
+  return trained[static_cast<std::size_t>(value)];
+}
+
 }  // namespace
 
 Work work_of(const KernelRequest& request, std::size_t element_bytes) {
@@ -104,19 +118,20 @@ Work work_of(const KernelRequest& request, std::size_t element_bytes) {
   double inputs = 0;
   double weights = 0;
   for (const Node* node : nodes) {
-    const bool wanted = node->inputs.front() != graph.input();
+    const bool wanted = has_gradient(graph, node->inputs.front());
     const Site site{shape(node->inputs.front()), shape(node->output), wanted};
     const Work part = std::visit([&](const auto& op) { return flops(op, site); }, node->spec);
     total.forward_flops += part.forward_flops;
-    total.backward_flops += part.backward_flops;
+    if (has_gradient(graph, node->output)) total.backward_flops += part.backward_flops;
     weights += parameter_bytes(graph, *node);
   }
   for (const TensorLayout& input : request.inputs) inputs += static_cast<double>(input.shape.count());
   const double activations = static_cast<double>(element_bytes);
   const auto output = static_cast<double>(shape(nodes.back()->output).count());
-  const bool wanted = request.node->inputs.front() != graph.input();
+  const bool wanted = has_gradient(graph, request.node->inputs.front());
   total.forward_bytes = activations * (inputs + output) + weights;
-  total.backward_bytes = activations * ((wanted ? 2 : 1) * inputs + output) + 2 * weights;
+  if (has_gradient(graph, nodes.back()->output))
+    total.backward_bytes = activations * ((wanted ? 2 : 1) * inputs + output) + 2 * weights;
   return total;
 }
 

@@ -7,7 +7,8 @@
 namespace lockstep::models {
 
 /// Work of the request's node and fused nodes, whose stored activations have `element_bytes` each. Gradients
-/// of the graph's input are not counted: nobody computes them.
+/// of what no parameter lies before (the graph's input, flattened or enlarged) are not counted: nobody
+/// computes them.
 [[nodiscard]] Work work_of(const KernelRequest& request, std::size_t element_bytes);
 
 }  // namespace lockstep::models

@@ -1,6 +1,7 @@
 // Operation counts of whole models against published figures and against formulas by hand.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -74,6 +75,27 @@ TEST(Flops, of_lenet_by_hand) {
   EXPECT_EQ(total.backward, 2 * conv1 + 4 * (conv2 + linear) + biases) << "the image wants no gradient";
 }
 
+TEST(Flops, of_an_mlp_want_no_gradient_of_the_flattened_image) {
+  const Graph graph = graph_of("mlp", {{"hidden", "[11]"}}, images({1, 5, 5}, 3), 2);
+  const Total total = products_of(graph);
+  EXPECT_EQ(total.forward, 2.0 * (2 * (25 * 11 + 11 * 3) + 11 + 3));
+  EXPECT_EQ(total.backward, 2.0 * (2 * 25 * 11 + 4 * 11 * 3 + 11 + 3));
+}
+
+TEST(Flops, nothing_is_computed_backward_before_the_first_parameter) {
+  const Graph graph = graph_of("unet", {{"channels", "2"}, {"levels", "1"}}, fields({1, 4, 4}, {1, 8, 8}), 1);
+  ASSERT_TRUE(std::holds_alternative<Resize>(graph.nodes().front().spec));
+  const Work enlarging = work_of(graph, graph.nodes().front());
+  EXPECT_GT(enlarging.forward_flops, 0);
+  EXPECT_EQ(enlarging.backward_flops, 0);
+  EXPECT_EQ(enlarging.backward_bytes, 0);
+  const auto first = std::ranges::find_if(graph.nodes(), multiplies);
+  const Work convolution = work_of(graph, *first);
+  EXPECT_LT(convolution.backward_flops, 1.5 * convolution.forward_flops) << "weights only";
+  const Work second = work_of(graph, *std::find_if(first + 1, graph.nodes().end(), multiplies));
+  EXPECT_GT(second.backward_flops, 1.5 * second.forward_flops) << "weights and input";
+}
+
 TEST(Flops, of_gpt2_by_the_formula_of_its_parameters) {
   for (const auto& [layers, width, heads, length, vocabulary] :
        {std::tuple{2, 64, 4, 32, 101}, std::tuple{3, 96, 3, 17, 65}}) {
@@ -126,10 +148,10 @@ TEST(Flops, grow_in_proportion_to_the_microbatch) {
   }
 }
 
-/// The last node of a graph on [4, 6, 8] images behind a ReLU, microbatch 3.
+/// The last node of a graph on [4, 6, 8] images behind a batch norm, microbatch 3.
 Work of_last(const std::function<int(GraphBuilder&, int)>& add, std::size_t element_bytes = 4) {
   GraphBuilder builder(3);
-  const int x = builder.apply(Relu{}, {builder.input({4, 6, 8}, Dtype::f32)}, "before");
+  const int x = builder.batch_norm(builder.input({4, 6, 8}, Dtype::f32), "before", {});
   builder.predict(add(builder, x));
   const Graph graph = std::move(builder).finish();
   const Node& node = graph.nodes().back();

@@ -223,7 +223,7 @@ TEST(WorkOf, convolution_counts_multiply_adds_as_two) {
   EXPECT_EQ(first.backward_flops, 2 * multiplies) << "nobody wants the gradient of the graph's input";
   EXPECT_EQ(first.forward_bytes, 4 * (200 + 300 + 6 * 18));
   const Work inner = work_of_last([&](GraphBuilder& b) {
-    conv(b, b.apply(Relu{}, {b.input({4, 5, 5}, Dtype::f32)}, "relu"));
+    conv(b, b.batch_norm(b.input({4, 5, 5}, Dtype::f32), "norm", {}));
   });
   EXPECT_EQ(inner.backward_flops, 4 * multiplies);
 }
@@ -235,7 +235,8 @@ TEST(WorkOf, products_of_a_transformer) {
   });
   EXPECT_EQ(linear.forward_flops, 2 * (2 * 3 * 5 * 7) + 2 * 3 * 7);
   const Work attention = work_of_last([](GraphBuilder& b) {
-    b.predict(b.apply(CausalAttention{.heads = 2}, {b.input({4, 24}, Dtype::f32)}, "attention"));
+    const int x = b.layer_norm(b.input({4, 24}, Dtype::f32), "norm");
+    b.predict(b.apply(CausalAttention{.heads = 2}, {x}, "attention"));
   });
   EXPECT_EQ(attention.forward_flops, 2 * 10 * (4 * 8 + 4 * 2)) << "10 of 16 pairs, two products, a softmax";
   EXPECT_EQ(attention.backward_flops, 2 * attention.forward_flops);
