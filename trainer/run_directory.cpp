@@ -14,22 +14,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// runs/<name>-1, -2, ...: the first that does not exist.
+Error cannot_make(const fs::path& directory, const std::error_code& error) {
+  return {Fault::config, "cannot make the run directory '" + directory.string() + "': " + error.message(),
+          "choose another with --run-dir"};
+}
+
+/// runs/<name>-1, -2, ...: makes the first that does not exist. Jobs that start together get one each: only
+/// one of them makes it.
 fs::path fresh_directory(const std::string& name) {
+  const fs::path parent = "runs";
+  std::error_code error;
+  fs::create_directories(parent, error);
+  if (error) throw cannot_make(parent, error);
   for (int number = 1;; ++number) {
-    fs::path candidate = fs::path("runs") / (name + "-" + std::to_string(number));
-    if (!fs::exists(candidate)) return candidate;
+    fs::path candidate = parent / (name + "-" + std::to_string(number));
+    if (fs::create_directory(candidate, error)) return candidate;
+    if (error && !fs::exists(candidate)) throw cannot_make(candidate, error);
   }
 }
 
 void make_writable(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
-  if (error) {
-    throw Error(Fault::config,
-                "cannot make the run directory '" + directory.string() + "': " + error.message(),
-                "choose another with --run-dir");
-  }
+  if (error) throw cannot_make(directory, error);
   const fs::path probe = directory / ".writable";
   if (!std::ofstream(probe).put('\n').flush()) {
     throw Error(Fault::config, "cannot write in the run directory '" + directory.string() + "'",

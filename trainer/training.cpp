@@ -31,13 +31,11 @@ double seconds_since(Clock::time_point start) {
 /// How many steps may be on their way: one runs while the host prepares the next.
 constexpr int kInFlight = 2;
 
-class Training {
+class Training final : public PreparedRun {
  public:
-  Training(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options)
+  Training(const Config& config, comm::World& world)
       : config_(config),
         world_(world),
-        log_(log),
-        options_(options),
         train_set_(open_dataset(config)),
         eval_set_(open_evaluation_set(config, *train_set_)),
         plan_(plan_of(config, *train_set_, world.rank(), world.size())),
@@ -56,7 +54,7 @@ class Training {
     optimizer_ = make_optimizer(config, replica_.store().layout(), replica_.device());
   }
 
-  Outcome run();
+  Outcome run(RunLog& log, const TrainingOptions& options) override;
 
  private:
   ReplicaOptions options_with_sum() {
@@ -71,6 +69,7 @@ class Training {
   void load_initial_weights();
   void resume();
   void make_engine(const StateReader& saved);
+  void introduce();
   void advance(std::int64_t boundary);
   void finish_step();
   void handle_nonfinite(const StepResult& result);
@@ -81,7 +80,7 @@ class Training {
 
   const Config& config_;
   comm::World& world_;
-  RunLog& log_;
+  RunLog* log_ = nullptr;
   TrainingOptions options_;
   std::unique_ptr<data::Dataset> train_set_, eval_set_;
   BatchPlan plan_;
@@ -118,26 +117,26 @@ void Training::load_initial_weights() {
 void Training::make_engine(const StateReader& saved) {
   StepOptions options = step_options(config_, plan_);
   options.exchange.device = device_;
-  schedule_choice_ = tune_exchange({config_, world_, control_, log_, options_.run_directory, options_.resume,
+  schedule_choice_ = tune_exchange({config_, world_, control_, *log_, options_.run_directory, options_.resume,
                                     replica_, *loader_, *compute_},
                                    saved, *schedule_, options.exchange);
   choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
-  if (!choice_.why.empty()) log_.note(choice_.why);
+  if (!choice_.why.empty()) log_->note(choice_.why);
   options.exchange.compression.name = choice_.compressor;
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
-  if (options.shard) log_.note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
+  if (options.shard) log_->note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
 }
 
 void Training::resume() {
   std::optional<Checkpoint> found;
-  if (options_.resume) found = find_checkpoint(config_, options_.run_directory, control_, log_);
+  if (options_.resume) found = find_checkpoint(config_, options_.run_directory, control_, *log_);
   const StateMap nothing;
   const StateReader shared(found ? found->shared : nothing);
   make_engine(shared);
   if (!found) return;
   engine_->load(shared);
   const std::string note = load_residuals(*found, engine_->exchange(), control_);
-  if (!note.empty()) log_.note(note);
+  if (!note.empty()) log_->note(note);
   at_.load(shared.scope("progress"), found->step);
 }
 
@@ -150,18 +149,25 @@ std::int64_t Training::next_boundary() const {
   return boundary;
 }
 
-Outcome Training::run() {
-  resume();
-  check_replicas_agree(replica_.store(), at_.done, control_);
-  loader_->seek(at_.next);
+/// Tells the log what the run is.
+void Training::introduce() {
   RunFacts facts = facts_of(config_, world_, plan_, loader_->spec());
   facts.parameters = replica_.store().layout().canonical_count();
   facts.first_step = at_.first;
   facts.buckets = static_cast<std::int64_t>(engine_->buckets().size());
   facts.compressor = choice_.compressor;
-  log_.start(facts);
+  log_->start(facts);
   if (!engine_->why_not_recorded().empty())
-    log_.note("steps are enqueued one by one, not as a CUDA graph: " + engine_->why_not_recorded());
+    log_->note("steps are enqueued one by one, not as a CUDA graph: " + engine_->why_not_recorded());
+}
+
+Outcome Training::run(RunLog& log, const TrainingOptions& options) {
+  log_ = &log;
+  options_ = options;
+  resume();
+  check_replicas_agree(replica_.store(), at_.done, control_);
+  loader_->seek(at_.next);
+  introduce();
   last_finish_ = Clock::now();
   while (at_.done < plan_.steps && !stop_) {
     const std::int64_t boundary = next_boundary();
@@ -198,18 +204,18 @@ void Training::finish_step() {
   const StepResult result = engine_->collect();
   if (result.stop && !stop_) {
     stop_ = true;
-    log_.note("asked to stop" + (stop_reason_.empty() ? "" : " by " + stop_reason_) +
-              ": finishing the step and saving");
+    log_->note("asked to stop" + (stop_reason_.empty() ? "" : " by " + stop_reason_) +
+               ": finishing the step and saving");
   }
   if (result.skipped) {
     handle_nonfinite(result);
     return;
   }
-  if (result.overflowed) log_.note(overflow_text(result));
+  if (result.overflowed) log_->note(overflow_text(result));
   at_.done = result.step + 1;
   last_loss_ = result.loss;
   const double waited = loader_->waited_s();
-  log_.step({result, seconds_since(last_finish_), waited - data_waited_});
+  log_->step({result, seconds_since(last_finish_), waited - data_waited_});
   data_waited_ = waited;
   last_finish_ = Clock::now();
 }
@@ -226,7 +232,7 @@ void Training::handle_nonfinite(const StepResult& result) {
         stop ? "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"
              : "more than train.max_skips steps were skipped: lower the learning rate or clip gradients");
   }
-  log_.note("skipped step " + std::to_string(result.step) + ": " + culprit);
+  log_->note("skipped step " + std::to_string(result.step) + ": " + culprit);
   engine_->acknowledge();
   at_.done = at_.next = result.step + 1;
   loader_->seek(at_.next);
@@ -237,7 +243,7 @@ void Training::evaluate_now() {
   evaluation_ = evaluate(replica_, engine_->evaluation_values(), *eval_set_, config_.section("data"),
                          evaluation_options(config_, plan_.microbatch), control_, *compute_);
   const bool best = at_.note_evaluation(evaluation_.values.front().second, evaluation_.larger_is_better);
-  log_.evaluation(at_.done, evaluation_, best);
+  log_->evaluation(at_.done, evaluation_, best);
   replica_.refresh_working(replica_.store().values(), *compute_);
   if (best && config_.section("checkpoint").boolean("best")) save_now();
 }
@@ -261,7 +267,7 @@ void Training::save_now() {
   if (config_.section("checkpoint").boolean("best")) keep.best = at_.best_step;
   newest_ = save_checkpoint(options_.run_directory, checkpoint, keep, control_);
   at_.saved = at_.done;
-  log_.checkpoint(at_.done, newest_, seconds_since(start));
+  log_->checkpoint(at_.done, newest_, seconds_since(start));
 }
 
 Outcome Training::close(const std::string& status) {
@@ -270,17 +276,21 @@ Outcome Training::close(const std::string& status) {
   outcome.end = {status, at_.done, replica_.store().parameter_hash(), replica_.store().state_hash(), newest_};
   outcome.last_loss = last_loss_;
   outcome.evaluation = evaluation_;
-  log_.finish(outcome.end);
+  log_->finish(outcome.end);
   control_.barrier();
   return outcome;
 }
 
 }  // namespace
 
-Outcome train(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options) {
+std::unique_ptr<PreparedRun> prepare_run(const Config& config, comm::World& world) {
   check_reproducible(config);
   check_compression(config);
-  return Training(config, world, log, options).run();
+  return std::make_unique<Training>(config, world);
+}
+
+Outcome train(const Config& config, comm::World& world, RunLog& log, const TrainingOptions& options) {
+  return prepare_run(config, world)->run(log, options);
 }
 
 }  // namespace lockstep::trainer

@@ -1,5 +1,5 @@
 // A whole training run of one rank: builds the parts that the config names, runs the loop, evaluates, saves,
-// and reports.
+// and reports. What can be refused is refused before anything is written.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,20 @@ struct Outcome {
   Evaluation evaluation;  ///< the last one; no values when there was none
 };
 
-/// Collective. Trains from the config's start or the newest checkpoint to its end. Throws Error; a diverged
-/// run throws Fault::diverged naming rank, slot and samples.
+/// A run whose parts are built from a config and whose input was found good. Nothing is written yet.
+class PreparedRun {
+ public:
+  virtual ~PreparedRun() = default;
+  /// Collective, once. Trains from the config's start or the newest checkpoint to its end. Throws Error; a
+  /// diverged run throws Fault::diverged naming rank, slot and samples.
+  [[nodiscard]] virtual Outcome run(RunLog& log, const TrainingOptions& options) = 0;
+};
+
+/// Collective. Throws Error for a config, data, weights or device that cannot be trained with. Lends `config`
+/// and `world`, which must outlive the run.
+[[nodiscard]] std::unique_ptr<PreparedRun> prepare_run(const Config& config, comm::World& world);
+
+/// Collective. prepare_run() and run() at once, in a directory that exists.
 [[nodiscard]] Outcome train(const Config& config, comm::World& world, RunLog& log,
                             const TrainingOptions& options);
 

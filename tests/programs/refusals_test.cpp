@@ -103,6 +103,28 @@ TEST_F(Refusal, evaluation_split_of_another_shape_is_named_before_a_step_is_trai
   EXPECT_FALSE(holds(ran.output, "loss")) << ran.output;
 }
 
+TEST_F(Refusal, run_that_is_refused_leaves_no_directory) {
+  const std::string given = " --run-dir " + dir() + "/deep/run ", taken = "$L train " + dir() + "/c.yaml ";
+  const std::vector<std::pair<int, std::string>> refused{
+      {3, "--set data.files=[/nowhere/d.h5]"},
+      {3, "--set data.split=none"},
+      {3, "--set eval.split=none"},
+      {2, "--set batch.global=200"},
+      {6, "--set init.weights=/nowhere/w.h5"},
+      {2, "--set device.name=reference --set train.precision=f16"}};
+  for (const auto& [code, words] : refused) {
+    for (const char* launcher : {"", "$MPI -n 2 "}) {
+      const Ran ran = shell(launcher + taken + given + words);
+      EXPECT_EQ(ran.code, code) << launcher << words << "\n" << ran.output;
+      EXPECT_FALSE(std::filesystem::exists(dir() + "/deep")) << launcher << words;
+    }
+    EXPECT_PRED2(holds, shell(taken + words + "; ls -A | wc -l").output, "\n1\n") << "only the script";
+  }
+  // Negative control: the run that is taken makes it.
+  EXPECT_EQ(shell(taken + given).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(dir() + "/deep/run/summary.json"));
+}
+
 TEST_F(Refusal, label_out_of_range) { expect_refused(train("--set data.classes=2"), 3, {"label", "2"}); }
 
 TEST_F(Refusal, weights_of_another_shape) {

@@ -58,6 +58,7 @@ int run_train(Context& context) {
     return 0;
   }
   comm::World& world = context.world();
+  const auto run = trainer::prepare_run(config, world);  // a run that is refused leaves no directory
   const std::string directory = agree_on_directory(world, config, *words);
   log::configure(
       {.rank = world.rank(), .file = directory + "/rank-" + std::to_string(world.rank()) + ".log"});
@@ -66,10 +67,10 @@ int run_train(Context& context) {
                        : trainer::make_silent_log();
   for (const std::string& note : config.notes()) log->note(note);
   const trainer::SignalWatch signals;
-  return trainer::train(config, world, *log,
-                        {.run_directory = directory,
-                         .resume = words->count("resume") > 0,
-                         .asked_to_stop = [&signals] { return signals.name(); }})
+  return run
+      ->run(*log, {.run_directory = directory,
+                   .resume = words->count("resume") > 0,
+                   .asked_to_stop = [&signals] { return signals.name(); }})
       .exit_code;
 }
 
