@@ -1,5 +1,8 @@
 #include "trainer/progress.h"
 
+#include <cmath>
+#include <cstdio>
+
 namespace lockstep::trainer {
 
 bool Progress::note_evaluation(double value, bool larger_is_better) {
@@ -25,6 +28,21 @@ void Progress::load(const StateReader& reader, std::int64_t step) {
     best_step = reader.integer("best_step");
   }
   first = next = done = saved = step;
+}
+
+std::string duration_text(double seconds) {
+  char text[48];
+  const long long whole = std::llround(seconds), minutes = std::llround(seconds / 60);
+  if (whole >= 3600) {
+    std::snprintf(text, sizeof text, "%lldh%02lldm", minutes / 60, minutes % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%lldm%02llds", whole / 60, whole % 60);
+  }
+  return text;
+}
+
+double seconds_left(double elapsed_s, std::int64_t first, std::int64_t done, std::int64_t steps) {
+  return elapsed_s / static_cast<double>(done - first) * static_cast<double>(steps - done);
 }
 
 }  // namespace lockstep::trainer

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "core/state.h"
 
@@ -28,5 +29,11 @@ struct Progress {
   /// Continues after `step`, the one that the checkpoint was written at.
   void load(const StateReader& reader, std::int64_t step);
 };
+
+/// "0m07s", "59m59s"; from an hour on "1h00m". Rounded to what is shown.
+[[nodiscard]] std::string duration_text(double seconds);
+/// Until `steps` are done, when those from `first` to `done` (at least one) took `elapsed_s`.
+[[nodiscard]] double seconds_left(double elapsed_s, std::int64_t first, std::int64_t done,
+                                  std::int64_t steps);
 
 }  // namespace lockstep::trainer

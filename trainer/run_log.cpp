@@ -11,6 +11,7 @@
 
 #include "core/hash.h"
 #include "core/log.h"
+#include "trainer/progress.h"
 
 namespace lockstep::trainer {
 
@@ -25,17 +26,6 @@ double quantile(std::vector<double> samples, double part) {
   std::sort(samples.begin(), samples.end());
   const auto index = static_cast<std::size_t>(part * static_cast<double>(samples.size() - 1) + 0.5);
   return samples[index];
-}
-
-std::string duration(double seconds) {
-  char text[32];
-  const auto whole = static_cast<long>(seconds + 0.5);
-  if (whole >= 3600) {
-    std::snprintf(text, sizeof text, "%ldh%02ldm", whole / 3600, whole / 60 % 60);
-  } else {
-    std::snprintf(text, sizeof text, "%ldm%02lds", whole / 60, whole % 60);
-  }
-  return text;
 }
 
 /// JSON has no NaN: a number that is not finite becomes text.
@@ -99,7 +89,9 @@ class TerminalLog final : public RunLog {
       milliseconds_.push_back(1e3 * record.seconds);
       exposed_.push_back(1e3 * result.exposed_comm_s);
     }
-    wire_bytes_ = result.wire_bytes;
+    const bool sampled = std::ranges::any_of(
+        result.compressed, [](const comm::BucketReport& bucket) { return bucket.sample != nullptr; });
+    (sampled ? sampled_wire_bytes_ : wire_bytes_).push_back(static_cast<double>(result.wire_bytes));
     loss_ = result.loss;
     const std::int64_t done = result.step + 1;
     if (done % log_every_ != 0 && done != facts_.steps && done != facts_.first_step + 1) return;
@@ -141,7 +133,7 @@ class TerminalLog final : public RunLog {
     std::snprintf(
         line, sizeof line,
         "%s after %lld steps in %s: %.1f ms a step (p95 %.1f), %.0f %s/s, %.1f ms waiting for peers",
-        end.status.c_str(), static_cast<long long>(end.steps), duration(seconds).c_str(), median,
+        end.status.c_str(), static_cast<long long>(end.steps), duration_text(seconds).c_str(), median,
         quantile(milliseconds_, 0.95), per_second * facts_.units_per_sample, facts_.unit.c_str(),
         quantile(exposed_, 0.5));
     print(line);
@@ -163,12 +155,16 @@ class TerminalLog final : public RunLog {
                        {"samples_per_s", per_second},
                        {"step_ms", {{"median", median}, {"p95", quantile(milliseconds_, 0.95)}}},
                        {"exposed_comm_ms", quantile(exposed_, 0.5)},
-                       {"wire_bytes_per_step", wire_bytes_},
+                       {"wire_bytes_per_step", usual_wire_bytes()},
                        {"seconds", seconds},
                        {"parameter_hash", hash_text(end.parameter_hash)},
                        {"state_hash", hash_text(end.state_hash)},
                        {"checkpoint", end.checkpoint}};
     std::ofstream(directory_ + "/summary.json") << summary.dump(2) << "\n";
+  }
+  /// The median of the steps that took no sample: comparing with the true sum sends more than training does.
+  [[nodiscard]] std::int64_t usual_wire_bytes() const {
+    return static_cast<std::int64_t>(quantile(wire_bytes_.empty() ? sampled_wire_bytes_ : wire_bytes_, 0.5));
   }
   void print(const std::string& line) {
     std::printf("%s%s\n", live_line_ ? "\r\033[K" : "", line.c_str());
@@ -212,14 +208,13 @@ class TerminalLog final : public RunLog {
     const StepResult& result = record.result;
     const std::int64_t done = result.step + 1;
     const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
-    const double left =
-        elapsed / static_cast<double>(done - facts_.first_step) * static_cast<double>(facts_.steps - done);
+    const double left = seconds_left(elapsed, facts_.first_step, done, facts_.steps);
     char line[200];
     std::snprintf(line, sizeof line, "step %6lld/%lld  loss %.4f  rate %.2e  %.1f ms  %.0f %s/s  left %s",
                   static_cast<long long>(done), static_cast<long long>(facts_.steps),
                   static_cast<double>(result.loss), static_cast<double>(result.rate), 1e3 * record.seconds,
                   static_cast<double>(facts_.global_batch) * facts_.units_per_sample / record.seconds,
-                  facts_.unit.c_str(), duration(left).c_str());
+                  facts_.unit.c_str(), duration_text(left).c_str());
     if (live_) {
       std::printf("\r\033[K%s", line);
       std::fflush(stdout);
@@ -236,8 +231,7 @@ class TerminalLog final : public RunLog {
   RunFacts facts_;
   Clock::time_point started_;
   std::ofstream metrics_;
-  std::vector<double> milliseconds_, exposed_;
-  std::int64_t wire_bytes_ = 0;
+  std::vector<double> milliseconds_, exposed_, wire_bytes_, sampled_wire_bytes_;
   double loss_ = 0;
   Json evaluation_ = Json::object();
   Json best_;

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -12,8 +11,7 @@
 #include "comm/collectives.h"
 #include "comm/worlds.h"
 #include "core/error.h"
-#include "core/random.h"
-#include "tests/models/model_support.h"
+#include "tests/trainer/weights_subject.h"
 #include "trainer/checkpoint.h"
 #include "trainer/safetensors.h"
 #include "trainer/state_dict.h"
@@ -21,61 +19,12 @@
 namespace lockstep::trainer {
 namespace {
 
-using models::graph_of;
 using models::images;
-using models::make_model;
 using models::tokens;
-
-SlotLayout layout_of(std::span<const models::ParameterSpec> parameters) {
-  std::vector<SlotSpec> slots;
-  for (const auto& each : parameters) slots.push_back({each.name, each.shape, {}, each.decays});
-  return SlotLayout(std::move(slots));
-}
-
-/// A model with a store of random values.
-struct Subject {
-  std::unique_ptr<models::Model> model;
-  models::Graph graph;
-  ParameterStore store;
-
-  Subject(const char* name, const models::Given& given, const models::Task& task, std::uint64_t seed)
-      : model(make_model(name, given)),
-        graph(graph_of(name, given, task)),
-        store(layout_of(graph.parameters()), layout_of(graph.states()), Device{}) {
-    for (const SlotLayout* layout : {&store.layout(), &store.state_layout()}) {
-      for (const Slot& slot : layout->slots()) {
-        const RandomSource random(seed, slot.name, 0);
-        std::vector<float> values(static_cast<std::size_t>(slot.shape.count()));
-        for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.normal(i);
-        store.write(slot.name, values);
-      }
-    }
-  }
-};
 
 Subject resnet(std::uint64_t seed = 1) { return {"resnet", {}, images({3, 32, 32}, 10), seed}; }
 Subject gpt2(std::uint64_t seed = 1) {
   return {"gpt2", {{"layers", "2"}, {"width", "8"}, {"heads", "2"}}, tokens(6, 11), seed};
-}
-
-std::string refusal(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.fault(), Fault::checkpoint);
-    EXPECT_FALSE(error.hint().empty());
-    return error.what();
-  }
-  return "no error";
-}
-void expect_says(const std::string& what, const std::string& part) {
-  EXPECT_NE(what.find(part), std::string::npos) << what;
-}
-std::string scratch(const std::string& name) {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  std::string file = std::string("weights_") + test->name() + "_" + name;
-  std::ranges::replace(file, '/', '_');
-  return std::filesystem::path(testing::TempDir()) / file;
 }
 
 TEST(Weights, export_and_load_repeat_every_bit) {
