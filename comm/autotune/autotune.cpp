@@ -1,6 +1,7 @@
 #include "comm/autotune/autotune.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "comm/collectives.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/log.h"
 
 namespace lockstep::comm {
 namespace {
@@ -89,12 +91,14 @@ Choice measured_choice(World& world, const TuneTask& task) {
   return choice;
 }
 
-/// Names the machine, the layout of ranks and the task.
-std::string cache_file(const std::vector<std::string>& hosts, const World& world, const TuneTask& task) {
+/// Names the machine, the layout of ranks (hosts, and nodes, which need not be the same) and the task.
+std::string cache_file(const std::vector<std::string>& hosts, const Topology& topology, const World& world,
+                       const TuneTask& task) {
   if (task.cache_directory.empty()) return {};
   std::string key = fmt::format("{} {} {} {} {} {:.1g}", world.description(), task.total_bytes, task.schedule,
                                 task.bucket_bytes, task.first_bucket_bytes, task.backward_s);
-  for (const std::string& host : hosts) key += " " + host;
+  for (int rank = 0; rank < topology.ranks(); ++rank)
+    key += fmt::format(" {}/{}", hosts[static_cast<std::size_t>(rank)], topology.node_of(rank));
   std::uint64_t hash = 0;
   for (std::size_t i = 0; i < key.size(); ++i) hash += mix(i, static_cast<unsigned char>(key[i]));
   return task.cache_directory + "/allreduce-" + hash_text(hash) + ".json";
@@ -105,13 +109,39 @@ std::string contents(const std::string& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// The choice in the cache; empty when there is none, or none that this program can take: worth measuring
+/// again, not an error.
+std::string kept_choice(const std::string& file) {
+  const std::string text = file.empty() ? "" : contents(file);
+  if (text.empty()) return text;
+  try {
+    const Choice choice = choice_of(text);
+    static_cast<void>(schedule_called(choice.schedule));
+    if (choice.bucket_bytes > 0) return text;
+  } catch (const Error&) {  // told below
+  }
+  log::warn("'{}' holds no choice of an all-reduce: measuring again", file);
+  return {};
+}
+
+/// Whole or not at all, also beside other jobs. A cache that cannot be written is only slower.
+void keep_choice(const std::string& file, const Choice& choice) {
+  std::error_code ignored;
+  const std::filesystem::path aside = file + "." + std::to_string(::getpid());
+  std::filesystem::create_directories(aside.parent_path(), ignored);
+  std::ofstream(aside) << text_of(choice) << "\n";
+  std::filesystem::rename(aside, file, ignored);
+}
+
 }  // namespace
 
 Choice autotune(World& world, const TuneTask& task) {
-  Control control(make_collectives(world.transport(task.deadline_s),
-                                   schedules().create("recursive_doubling", Options())));
-  const std::string file = cache_file(control.gather(world.host()), world, task);
-  const std::string kept = control.broadcast(world.rank() == 0 && !file.empty() ? contents(file) : "");
+  auto transport = world.transport(task.deadline_s);
+  const Topology topology = transport->topology();
+  Control control(
+      make_collectives(std::move(transport), schedules().create("recursive_doubling", Options())));
+  const std::string file = cache_file(control.gather(world.host()), topology, world, task);
+  const std::string kept = control.broadcast(world.rank() == 0 ? kept_choice(file) : "");
   if (!kept.empty()) {
     Choice choice = choice_of(kept);
     choice.from_cache = true;
@@ -120,11 +150,7 @@ Choice autotune(World& world, const TuneTask& task) {
   const Choice mine = measured_choice(world, task);
   Choice choice = choice_of(control.broadcast(text_of(mine)));
   choice.rows = mine.rows;
-  if (world.rank() == 0 && !file.empty()) {
-    std::error_code ignored;  // a cache that cannot be written is only slower
-    std::filesystem::create_directories(task.cache_directory, ignored);
-    std::ofstream(file) << text_of(choice) << "\n";
-  }
+  if (world.rank() == 0 && !file.empty()) keep_choice(file, choice);
   return choice;
 }
 

@@ -21,7 +21,9 @@ struct TuneTask {
   std::string schedule;           ///< forced: "ring:segment=65536"; empty: choose
   std::int64_t bucket_bytes = 0;  ///< forced; 0: choose
   double deadline_s = 60;
-  std::string cache_directory;  ///< choices are kept here for the same task, hosts and ranks; empty: nowhere
+  /// Choices are kept here for the same task, hosts and ranks; a damaged one is measured again. Empty:
+  /// nowhere.
+  std::string cache_directory;
 };
 
 /// One candidate, predicted and, for the best few, measured (0: not).
