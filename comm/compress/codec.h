@@ -1,6 +1,7 @@
-// A codec turns f32 values into a payload of a size fixed by their count, and back. It works in blocks that
-// know nothing of each other, so an array may be cut at multiples of grain(). Calls enqueue; spans live on
-// the stream's device and start at multiples of 16 bytes. All devices make the same payload of finite values.
+// A codec turns f32 or bf16 values into a payload of a size fixed by their count, and back into f32. It works
+// in blocks that know nothing of each other, so an array may be cut at multiples of grain(). Calls enqueue;
+// spans live on the stream's device and start at multiples of 16 bytes. All devices make the same payload of
+// finite values.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,9 @@ class Codec {
   [[nodiscard]] virtual std::int64_t grain() const noexcept = 0;
   /// Bytes on the wire for `count` values.
   [[nodiscard]] virtual std::int64_t payload(std::int64_t count) const noexcept = 0;
-  /// wire (u8) = the payload of `values`; and, unless it is empty, residual = values - decoded. `residual`
-  /// may be `values`. `key` names the random numbers of this call, when the codec rounds at random.
+  /// wire (u8) = the payload of `values`; and, unless it is empty, residual (f32) = values - decoded.
+  /// `residual` may be `values`. `key` names the random numbers of this call, when the codec rounds at
+  /// random.
   virtual void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
                       Stream& stream) const = 0;
   enum class Into { replace, add };

@@ -127,6 +127,25 @@ TEST_P(EveryCodec, blocks_may_be_cut_apart) {
   EXPECT_TRUE(std::equal(tail.decoded.begin(), tail.decoded.end(), whole.decoded.begin() + grain));
 }
 
+TEST_P(EveryCodec, bf16_values_are_encoded_as_the_floats_that_they_are) {
+  for (std::int64_t count : {1, 63, 257, 4096, 4097, 10007}) {
+    std::vector<Bf16> halves;
+    std::vector<float> values;
+    for (const float x : normals(count)) {
+      halves.emplace_back(x);
+      values.push_back(static_cast<float>(halves.back()));
+    }
+    const Coded expected = code(*codec_, values);
+    std::vector<std::uint8_t> wire(expected.wire.size());
+    std::vector<float> residual(values.size());
+    const auto stream = make_stream(Device{});
+    codec_->encode(flat(std::span(halves)), flat(std::span(wire)), flat(std::span(residual)), 1, *stream);
+    stream->synchronize();
+    EXPECT_EQ(wire, expected.wire) << count;
+    EXPECT_EQ(residual, expected.residual) << count;
+  }
+}
+
 TEST_P(EveryCodec, decoding_may_add) {
   const auto values = normals(777);
   const Coded coded = code(*codec_, values);

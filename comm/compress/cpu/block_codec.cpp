@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "comm/compress/cpu/casts.h"
+
 namespace lockstep::comm {
 namespace {
 
@@ -18,19 +20,11 @@ class BlockCodec final : public Codec {
   void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
               Stream& stream) const override {
     stream.host([this, values, wire, residual, key] {
-      const float* x = values.as<float>().data();
-      float* rest = residual.count > 0 ? residual.as<float>().data() : nullptr;
       const auto places = loops_.shape.places(wire.data, values.count);
-      const std::int64_t whole = values.count / loops_.shape.block;
-      loops_.encode(x, whole, places.scales, places.codes, rest, format_, key, 0);
-      const std::int64_t done = whole * loops_.shape.block;
-      if (done == values.count) return;
-      float last[kLargestBlock] = {};
-      std::memcpy(last, x + done, static_cast<std::size_t>(values.count - done) * sizeof(float));
-      loops_.encode(last, 1, places.scales + whole, places.codes + whole * loops_.shape.block_bytes,
-                    rest != nullptr ? last : nullptr, format_, key, static_cast<std::uint32_t>(done));
-      if (rest != nullptr)
-        std::memcpy(rest + done, last, static_cast<std::size_t>(values.count - done) * sizeof(float));
+      float* rest = residual.count > 0 ? residual.as<float>().data() : nullptr;
+      visit_floats(values, [&](const float* x, std::int64_t first, std::int64_t count) {
+        encode_blocks(x, first, count, places, rest != nullptr ? rest + first : nullptr, key);
+      });
     });
   }
 
@@ -52,6 +46,24 @@ class BlockCodec final : public Codec {
   }
 
  private:
+  /// Values [first, first + count) of a call, from a block's begin.
+  void encode_blocks(const float* x, std::int64_t first, std::int64_t count, const BlockShape::Places& places,
+                     float* rest, std::uint32_t key) const {
+    const std::int64_t before = first / loops_.shape.block;
+    std::uint16_t* scales = places.scales + before;
+    std::uint8_t* codes = places.codes + before * loops_.shape.block_bytes;
+    const std::int64_t whole = count / loops_.shape.block;
+    loops_.encode(x, whole, scales, codes, rest, format_, key, static_cast<std::uint32_t>(first));
+    const std::int64_t done = whole * loops_.shape.block;
+    if (done == count) return;
+    const auto bytes = static_cast<std::size_t>(count - done) * sizeof(float);
+    float last[kLargestBlock] = {};
+    std::memcpy(last, x + done, bytes);
+    loops_.encode(last, 1, scales + whole, codes + whole * loops_.shape.block_bytes,
+                  rest != nullptr ? last : nullptr, format_, key, static_cast<std::uint32_t>(first + done));
+    if (rest != nullptr) std::memcpy(rest + done, last, bytes);
+  }
+
   BlockLoops loops_;
   BlockFormat format_;
 };

@@ -35,14 +35,14 @@ LOCKSTEP_INLINE void decode_half(const Half* codes, std::int64_t count, float* o
 }
 
 LOCKSTEP_HOT_LOOP void encode_bf16(const float* x, std::int64_t count, void* codes, float* residual,
-                                   std::uint32_t /*key*/) {
+                                   std::uint32_t /*key*/, std::uint32_t /*element*/) {
   encode_half(x, count, static_cast<Bf16*>(codes), residual);
 }
 LOCKSTEP_HOT_LOOP void decode_bf16(const void* codes, std::int64_t count, float* out, bool add) {
   decode_half(static_cast<const Bf16*>(codes), count, out, add);
 }
 LOCKSTEP_HOT_LOOP void encode_fp16(const float* x, std::int64_t count, void* codes, float* residual,
-                                   std::uint32_t /*key*/) {
+                                   std::uint32_t /*key*/, std::uint32_t /*element*/) {
   encode_half(x, count, static_cast<F16*>(codes), residual);
 }
 LOCKSTEP_HOT_LOOP void decode_fp16(const void* codes, std::int64_t count, float* out, bool add) {
@@ -50,18 +50,19 @@ LOCKSTEP_HOT_LOOP void decode_fp16(const void* codes, std::int64_t count, float*
 }
 
 LOCKSTEP_HOT_LOOP void encode_power(const float* x, std::int64_t count, void* codes, float* residual,
-                                    std::uint32_t key) {
+                                    std::uint32_t key, std::uint32_t element) {
   auto* bytes = static_cast<std::uint8_t*>(codes);
   if (residual == nullptr) {
 #pragma GCC ivdep
     for (std::int64_t i = 0; i < count; ++i) {
-      bytes[i] = static_cast<std::uint8_t>(power_code(x[i], random_bits(key, static_cast<std::uint32_t>(i))));
+      bytes[i] = static_cast<std::uint8_t>(
+          power_code(x[i], random_bits(key, element + static_cast<std::uint32_t>(i))));
     }
     return;
   }
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint32_t code = power_code(x[i], random_bits(key, static_cast<std::uint32_t>(i)));
+    const std::uint32_t code = power_code(x[i], random_bits(key, element + static_cast<std::uint32_t>(i)));
     bytes[i] = static_cast<std::uint8_t>(code);
     residual[i] = x[i] - power_value(code);
   }
@@ -84,9 +85,13 @@ class ElementCodec final : public Codec {
   std::int64_t payload(std::int64_t count) const noexcept override { return count * loops_.bytes; }
   void encode(FlatSpan values, FlatSpan wire, FlatSpan residual, std::uint32_t key,
               Stream& stream) const override {
-    stream.host([encode = loops_.encode, values, wire, residual, key] {
-      encode(values.as<float>().data(), values.count, wire.data,
-             residual.count > 0 ? residual.as<float>().data() : nullptr, key);
+    stream.host([loops = loops_, values, wire, residual, key] {
+      auto* codes = static_cast<std::uint8_t*>(wire.data);
+      float* rest = residual.count > 0 ? residual.as<float>().data() : nullptr;
+      visit_floats(values, [&](const float* x, std::int64_t first, std::int64_t count) {
+        loops.encode(x, count, codes + first * loops.bytes, rest != nullptr ? rest + first : nullptr, key,
+                     static_cast<std::uint32_t>(first));
+      });
     });
   }
   void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {

@@ -38,25 +38,26 @@ struct alignas(kQuad * sizeof(T)) Quad {
 };
 
 /// `residual` may be null or x.
-template <class Code>
-__global__ void encode_kernel(const float* x, std::int64_t count, typename Code::Word* codes, float* residual,
+template <class Code, class T>
+__global__ void encode_kernel(const T* x, std::int64_t count, typename Code::Word* codes, float* residual,
                               std::uint32_t key) {
   using Words = Quad<typename Code::Word>;
   const std::int64_t quads = count / kQuad;
   for (std::int64_t i = first_item(); i < quads; i += stride()) {
-    const auto values = reinterpret_cast<const Quad<float>*>(x)[i];
+    const auto values = reinterpret_cast<const Quad<T>*>(x)[i];
     Words words;
     Quad<float> rest;
 #pragma unroll
     for (int k = 0; k < kQuad; ++k) {
-      words.of[k] = Code::code(values.of[k], key, static_cast<std::uint32_t>(i * kQuad + k));
-      rest.of[k] = values.of[k] - Code::value(words.of[k]);
+      const float value = to_float(values.of[k]);
+      words.of[k] = Code::code(value, key, static_cast<std::uint32_t>(i * kQuad + k));
+      rest.of[k] = value - Code::value(words.of[k]);
     }
     reinterpret_cast<Words*>(codes)[i] = words;
     if (residual != nullptr) reinterpret_cast<Quad<float>*>(residual)[i] = rest;
   }
   if (const std::int64_t i = quads * kQuad + first_item(); i < count) {
-    const float value = x[i];
+    const float value = to_float(x[i]);
     codes[i] = Code::code(value, key, static_cast<std::uint32_t>(i));
     if (residual != nullptr) residual[i] = value - Code::value(codes[i]);
   }
@@ -80,10 +81,12 @@ __global__ void decode_kernel(const typename Code::Word* codes, float* out, std:
 
 template <class Code>
 void encode(FlatSpan values, void* codes, FlatSpan residual, std::uint32_t key, Stream& stream) {
-  encode_kernel<Code>
-      <<<blocks_for(values.count / kQuad, stream.device()), kBlockThreads, 0, native(stream)>>>(
-          floats_of(values), values.count, static_cast<typename Code::Word*>(codes),
-          residual.count > 0 ? floats_of(residual) : nullptr, key);
+  const int blocks = blocks_for(values.count / kQuad, stream.device());
+  with_values(values, [&](const auto* x) {
+    encode_kernel<Code><<<blocks, kBlockThreads, 0, native(stream)>>>(
+        x, values.count, static_cast<typename Code::Word*>(codes),
+        residual.count > 0 ? floats_of(residual) : nullptr, key);
+  });
   check_launch("encode");
 }
 

@@ -1,6 +1,7 @@
 // What the kernels of this folder share: threads as items of a grid-stride loop.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 
 #include "comm/compress/codes.h"
@@ -14,6 +15,7 @@ using lockstep::cuda::blocks_for;
 using lockstep::cuda::check_launch;
 using lockstep::cuda::kBlockThreads;
 using lockstep::cuda::native;
+using lockstep::cuda::to_float;
 
 __device__ __forceinline__ std::int64_t first_item() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -31,6 +33,14 @@ void each_item(std::int64_t count, Stream& stream, const char* name, Body body) 
   if (count == 0) return;
   items_kernel<<<blocks_for(count, stream.device()), kBlockThreads, 0, native(stream)>>>(count, body);
   check_launch(name);
+}
+
+/// Calls visit(const T*) with the values of a codec: f32 or bf16.
+template <class Visit>
+void with_values(FlatSpan values, Visit&& visit) {
+  if (values.dtype == Dtype::f32) return visit(static_cast<const float*>(values.data));
+  assert(values.dtype == Dtype::bf16);
+  visit(static_cast<const __nv_bfloat16*>(values.data));
 }
 
 inline float* floats_of(FlatSpan span) { return static_cast<float*>(span.data); }

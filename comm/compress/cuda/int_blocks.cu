@@ -116,8 +116,9 @@ __device__ __forceinline__ void quantise(const float (&v)[kRows], float inverse,
 }
 
 /// residual = x - decoded; x is read again, which spares 16 registers.
+template <class T>
 __device__ __forceinline__ void store_residual(const std::int32_t (&q)[kRows], float step, const Seat& seat,
-                                               bool rotated, const float* x, float* residual,
+                                               bool rotated, const T* x, float* residual,
                                                std::int64_t count) {
   float decoded[kRows];
 #pragma unroll
@@ -126,13 +127,13 @@ __device__ __forceinline__ void store_residual(const std::int32_t (&q)[kRows], f
 #pragma unroll
   for (int row = 0; row < kRows; ++row) {
     const std::int64_t i = seat.first + seat.place(row);
-    if (i < count) residual[i] = x[i] - decoded[row];
+    if (i < count) residual[i] = to_float(x[i]) - decoded[row];
   }
 }
 
-template <int kBits>
+template <int kBits, class T>
 __global__ void __launch_bounds__(kBlockThreads)
-    encode_kernel(const float* x, std::int64_t count, BlockShape::Places wire, float* residual,
+    encode_kernel(const T* x, std::int64_t count, BlockShape::Places wire, float* residual,
                   BlockFormat format, std::uint32_t key) {
   __shared__ Stage stage;
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
@@ -143,7 +144,7 @@ __global__ void __launch_bounds__(kBlockThreads)
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
       const std::int64_t i = seat.first + seat.place(row);
-      v[row] = i < count ? x[i] : 0.0f;
+      v[row] = i < count ? to_float(x[i]) : 0.0f;
     }
     if (format.rotate) rotate(v, seat.column);
     const std::uint16_t scale = scale_for(format.length ? length(v) : largest(v), format.levels());
@@ -185,8 +186,10 @@ int grid_for(std::int64_t count, Device device) {
 template <int kBits>
 void encode(FlatSpan values, BlockShape::Places wire, FlatSpan residual, const BlockFormat& format,
             std::uint32_t key, Stream& stream) {
-  encode_kernel<kBits><<<grid_for(values.count, stream.device()), kBlockThreads, 0, native(stream)>>>(
-      floats_of(values), values.count, wire, residual.count > 0 ? floats_of(residual) : nullptr, format, key);
+  with_values(values, [&](const auto* x) {
+    encode_kernel<kBits><<<grid_for(values.count, stream.device()), kBlockThreads, 0, native(stream)>>>(
+        x, values.count, wire, residual.count > 0 ? floats_of(residual) : nullptr, format, key);
+  });
   check_launch("encode integers");
 }
 

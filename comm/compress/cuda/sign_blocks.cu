@@ -78,9 +78,9 @@ __device__ __forceinline__ std::uint16_t shared_scale(const float (&x)[Format::k
 }
 
 /// `residual` may be null or x.
-template <class Format>
+template <class Format, class T>
 __global__ void __launch_bounds__(kStride<Format>)
-    encode_kernel(const float* x, std::int64_t count, BlockShape::Places wire, float* residual,
+    encode_kernel(const T* x, std::int64_t count, BlockShape::Places wire, float* residual,
                   std::uint32_t key) {
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
   for (std::int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kStride<Format>)
 #pragma unroll
     for (int b = 0; b < Format::kValues; ++b) {
       const std::int64_t i = first + b * kStride<Format>;
-      values[b] = i < count ? x[i] : 0.0f;
+      values[b] = i < count ? to_float(x[i]) : 0.0f;
       byte |= Format::code(values[b], key, static_cast<std::uint32_t>(i)) << (b * kBits<Format>);
     }
     const std::uint16_t scale = shared_scale<Format>(values);
@@ -130,9 +130,11 @@ int grid_for(std::int64_t count, Device device) {
 template <class Format>
 void encode(FlatSpan values, BlockShape::Places wire, FlatSpan residual, const BlockFormat& /*format*/,
             std::uint32_t key, Stream& stream) {
-  encode_kernel<Format>
-      <<<grid_for<Format>(values.count, stream.device()), kStride<Format>, 0, native(stream)>>>(
-          floats_of(values), values.count, wire, residual.count > 0 ? floats_of(residual) : nullptr, key);
+  const int blocks = grid_for<Format>(values.count, stream.device());
+  with_values(values, [&](const auto* x) {
+    encode_kernel<Format><<<blocks, kStride<Format>, 0, native(stream)>>>(
+        x, values.count, wire, residual.count > 0 ? floats_of(residual) : nullptr, key);
+  });
   check_launch("encode signs");
 }
 

@@ -121,6 +121,28 @@ TEST_P(GpuCodec, has_the_hosts_bytes_for_numbers_of_all_kinds) {
   expect_same(Floats(5000, -3.5f), "equal numbers");
 }
 
+TEST_P(GpuCodec, has_the_hosts_bytes_for_bf16_values) {
+  for (const std::int64_t count : {1, 257, 1021, 4097, 100'003}) {
+    std::vector<Bf16> halves;
+    for (const float x : normals(count, 6)) halves.emplace_back(x);
+    Bytes wires[2];
+    Floats residuals[2];
+    for (const Device& device : {Device{}, kGpu}) {
+      const std::size_t which = device == kGpu ? 1 : 0;
+      const auto codec = make_codec(GetParam().spec, device);
+      const auto stream = make_stream(device);
+      const FlatArray x = array_of(halves, device), residual = make_array(device, Dtype::f32, count);
+      const FlatArray wire = make_array(device, Dtype::u8, codec->payload(count));
+      codec->encode(x.span, wire.span, residual.span, 5, *stream);
+      stream->synchronize();
+      wires[which] = host_copy<std::uint8_t>(wire.span);
+      residuals[which] = host_copy<float>(residual.span);
+    }
+    EXPECT_TRUE(same_bits(wires[0], wires[1])) << "payload of " << count;
+    EXPECT_TRUE(same_bits(residuals[0], residuals[1])) << "residual of " << count;
+  }
+}
+
 TEST_P(GpuCodec, has_the_hosts_shape) {
   const auto host = make_codec(GetParam().spec, Device{}), gpu = make_codec(GetParam().spec, kGpu);
   EXPECT_EQ(host->grain(), gpu->grain());

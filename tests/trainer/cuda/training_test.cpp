@@ -163,6 +163,41 @@ TEST_F(GpuTraining, every_precision_descends) {
   }
 }
 
+TEST_F(GpuTraining, compressed_gradients_follow_the_host) {
+  LOCKSTEP_NEEDS_VISIBLE_GPU();
+  for (const std::string name : {"bf16", "int8", "int4", "ef_sign", "topk", "powersgd", "shared_grid"}) {
+    const Overrides settings =
+        with(kMlp, {"compress.name=" + name, "compress.min_elements=16", "compress.sample_every=2"});
+    const Told host = run("images", with(settings, kOnHost), name + "-host");
+    const Told gpu = run("images", with(settings, kEager), name + "-gpu");
+    SCOPED_TRACE(name);
+    expect_close(host.losses, gpu.losses, 2e-2f);  // a code near the middle may fall to either side
+  }
+}
+
+TEST_F(GpuTraining, residuals_go_on_from_a_checkpoint) {
+  LOCKSTEP_NEEDS_VISIBLE_GPU();
+  const Overrides settings = with(kMlp, with(kEager, {"compress.name=int4", "compress.min_elements=16"}));
+  const Told whole = run("images", settings, "whole");
+  const Told begun = run("images", settings, "part", false, 4);
+  const Told ended = run("images", settings, "part", true);
+  EXPECT_EQ(begun.outcome.exit_code, 75);
+  std::vector<float> losses = begun.losses;
+  losses.insert(losses.end(), ended.losses.begin(), ended.losses.end());
+  expect_close(whole.losses, losses, 1e-4f);
+}
+
+TEST_F(GpuTraining, compressed_steps_are_not_recorded_and_say_so) {
+  LOCKSTEP_NEEDS_VISIBLE_GPU();
+  try {
+    static_cast<void>(run("images", with(kMlp, with(kOnGpu, {"compress.name=int8"})), "recorded"));
+    FAIL() << "ran";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::config);
+    EXPECT_NE(std::string(error.what()).find("compression"), std::string::npos) << error.what();
+  }
+}
+
 TEST_F(GpuTraining, an_absent_gpu_is_named_with_the_cure) {
   LOCKSTEP_NEEDS_VISIBLE_GPU();
   try {
