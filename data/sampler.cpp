@@ -29,7 +29,7 @@ EpochOrder::EpochOrder(std::uint64_t seed, std::int64_t epoch, std::int64_t size
     const auto words = random.block(round);
     keys_[round] = static_cast<std::uint64_t>(words[0]) << 32 | words[1];
   }
-  const int bits = std::bit_width(size_ > 0 ? size_ - 1 : 0);
+  const auto bits = static_cast<int>(std::bit_width(size_ > 0 ? size_ - 1 : 0));
   half_bits_ = std::max(kLeastHalfBits, (bits + 1) / 2);
 }
 

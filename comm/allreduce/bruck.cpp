@@ -38,7 +38,7 @@ class Bruck final : public Schedule {
   Cost stated_cost(int, const Topology& topology, std::int64_t count) const override {
     const int ranks = topology.ranks();
     if (ranks == 1 || count == 0) return {};
-    const int rounds = std::bit_width(static_cast<unsigned>(ranks - 1));
+    const auto rounds = static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1)));
     return {rounds, rounds, (ranks - 1) * count};
   }
 

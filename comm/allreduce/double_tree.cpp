@@ -125,7 +125,9 @@ std::array<TreePlace, 2> double_tree_places(int rank, int ranks) noexcept {
   return {first, relabelled(binary_tree_place((rank + ranks - 1) % ranks, ranks), back)};
 }
 
-int tree_depth(int ranks) noexcept { return std::bit_width(static_cast<unsigned>(ranks - 1)); }
+int tree_depth(int ranks) noexcept {
+  return static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1)));
+}
 
 std::unique_ptr<Schedule> make_double_tree(const Options& options) {
   return std::make_unique<DoubleTree>(options.integer("segment"));

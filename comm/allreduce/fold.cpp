@@ -8,7 +8,7 @@ namespace lockstep::comm {
 
 Fold::Fold(int rank, int ranks) noexcept {
   members = static_cast<int>(std::bit_floor(static_cast<unsigned>(ranks)));
-  doublings = std::bit_width(static_cast<unsigned>(members)) - 1;
+  doublings = static_cast<int>(std::bit_width(static_cast<unsigned>(members))) - 1;
   extra = ranks - members;
   if (rank >= 2 * extra) {
     member = rank - extra;

@@ -58,8 +58,8 @@ TEST(FittedLine, no_line_nearby_has_a_smaller_relative_error) {
   }
 }
 
-// A message of 1 MiB took a tenth longer than the line says. Absolute errors would make the latency four times
-// what it is, to hide a part of that.
+// A message of 1 MiB took a tenth longer than the line says. Absolute errors would make the latency four
+// times what it is, to hide a part of that.
 TEST(FittedLine, small_messages_count_as_much_as_large_ones) {
   Points points = on_line({1e-5, 1e-9}, {4, 4096, 1 << 20, 1 << 24});
   points[2].second *= 1.1;
