@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/flat_span.h"
@@ -27,6 +28,9 @@ class Codec {
   enum class Into { replace, add };
   /// out = decoded, or out += decoded.
   virtual void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const = 0;
+  /// out = factor * the sum of what `wires` (at least one) decode to, added in their order; the bits of doing
+  /// so one by one.
+  virtual void decode_sum(std::span<const FlatSpan> wires, float factor, FlatSpan out, Stream& stream) const;
 };
 
 enum class CodecKind {

@@ -22,8 +22,8 @@ struct BlockShape {
     return scale_bytes(count) + blocks(count) * block_bytes;
   }
   struct Places {
-    std::uint16_t* scales;
-    std::uint8_t* codes;
+    std::uint16_t* scales = nullptr;
+    std::uint8_t* codes = nullptr;
   };
   [[nodiscard]] Places places(void* wire, std::int64_t count) const noexcept {
     auto* bytes = static_cast<std::uint8_t*>(wire);

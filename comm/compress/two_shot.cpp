@@ -96,11 +96,7 @@ void TwoShot::scatter(const Turn& turn) {
 void TwoShot::own(const Turn& turn) {
   const FlatSpan mine = turn.mean.part(own_chunk().first, own_chunk().count);
   if (mine.count == 0) return;
-  for (std::size_t rank = 0; rank < chunks_.size(); ++rank) {
-    codec_->decode(received_[rank], mine, rank == 0 ? Codec::Into::replace : Codec::Into::add, turn.stream);
-  }
-  const float share = 1.0f / static_cast<float>(context().ranks);
-  vector::scale(share, mine, turn.stream);
+  codec_->decode_sum(received_, 1.0f / static_cast<float>(context().ranks), mine, turn.stream);
   if (feedback()) vector::add(owner_.current(), mine, turn.stream);
   mark(Phase::decode, turn.stream);
   back().encode(mine, returned_[static_cast<std::size_t>(context().rank)],

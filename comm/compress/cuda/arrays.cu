@@ -22,16 +22,15 @@ __device__ __forceinline__ void count_nonfinite(float value, Counter* bad) {
 }  // namespace
 
 void cuda_settle(FlatSpan settled, FlatSpan current, FlatSpan verdict, Stream& stream) {
-  auto* before = static_cast<std::uint32_t*>(settled.data);
-  auto* after = static_cast<std::uint32_t*>(current.data);
+  float* before = floats_of(settled);
+  float* after = floats_of(current);
   const std::int32_t* kept = integers_of(verdict);
-  each_item(settled.count, stream, "settle", [=] __device__(std::int64_t i) {
-    if (*kept != 0) {
-      before[i] = after[i];
-    } else {
-      after[i] = before[i];
-    }
-  });
+  each_batch(
+      settled.count, stream, "settle",
+      [=] __device__(std::int64_t i) {
+        return float2{*kept != 0 ? after[i] : before[i], 0.0f};
+      },
+      [=] __device__(std::int64_t i, float2 read) { (*kept != 0 ? before : after)[i] = read.x; });
 }
 
 void cuda_accept(const std::int32_t* skip, FlatSpan verdict, Stream& stream) {
@@ -47,24 +46,32 @@ void cuda_add_residual(FlatSpan gradient, FlatSpan residual, FlatSpan values, fl
   float* p = floats_of(values);
   const std::int32_t* kept = integers_of(verdict);
   Counter* count = counter_of(bad);
-  each_item(gradient.count, stream, "add_residual", [=] __device__(std::int64_t i) {
-    const float rest = *kept != 0 ? p[i] : e[i];
-    const float value = factor * g[i] + rest;
-    e[i] = rest;
-    p[i] = value;
-    count_nonfinite(value, count);
-  });
+  each_batch(
+      gradient.count, stream, "add_residual",
+      [=] __device__(std::int64_t i) {
+        return float2{g[i], *kept != 0 ? p[i] : e[i]};
+      },
+      [=] __device__(std::int64_t i, float2 read) {
+        const float value = factor * read.x + read.y;
+        e[i] = read.y;
+        p[i] = value;
+        count_nonfinite(value, count);
+      });
 }
 
 void cuda_scaled(FlatSpan from, FlatSpan to, float factor, FlatSpan bad, Stream& stream) {
   const float* x = floats_of(from);
   float* y = floats_of(to);
   Counter* count = counter_of(bad);
-  each_item(from.count, stream, "scaled", [=] __device__(std::int64_t i) {
-    const float value = factor * x[i];
-    y[i] = value;
-    if (count != nullptr) count_nonfinite(value, count);
-  });
+  each_batch(
+      from.count, stream, "scaled",
+      [=] __device__(std::int64_t i) {
+        return float2{factor * x[i], 0.0f};
+      },
+      [=] __device__(std::int64_t i, float2 read) {
+        y[i] = read.x;
+        if (count != nullptr) count_nonfinite(read.x, count);
+      });
 }
 
 void cuda_clear_if(FlatSpan x, FlatSpan flag, Stream& stream) {

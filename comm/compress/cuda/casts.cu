@@ -1,4 +1,6 @@
 // Codecs without blocks on the GPU: bfloat16, IEEE half, and powers of two in 8 bits. Four values a thread.
+#include <iterator>
+
 #include "comm/compress/cuda/cuda_kernels.h"
 #include "comm/compress/cuda/device.cuh"
 
@@ -63,20 +65,39 @@ __global__ void encode_kernel(const T* x, std::int64_t count, typename Code::Wor
   }
 }
 
+using Payloads = CudaPayloads<const void*>;
+
+/// factor * (the values, when payloads are added to them, + what place i of each payload decodes to).
+template <class Code, class Words, class Values>
+__device__ __forceinline__ Values decoded_at(const Payloads& wires, std::int64_t i, Values values) {
+  for (int w = 0; w < wires.count; ++w) {
+    const Words words = static_cast<const Words*>(wires.of[w])[i];
+#pragma unroll
+    for (std::size_t k = 0; k < std::size(words.of); ++k) {
+      const float value = Code::value(words.of[k]);
+      values.of[k] = w == 0 && !wires.add ? value : values.of[k] + value;
+    }
+  }
+#pragma unroll
+  for (float& value : values.of) value = wires.factor * value;
+  return values;
+}
+
+template <class T>
+struct Single {
+  T of[1];
+};
+
 template <class Code>
-__global__ void decode_kernel(const typename Code::Word* codes, float* out, std::int64_t count, bool add) {
+__global__ void decode_kernel(Payloads wires, float* out, std::int64_t count) {
+  using Word = typename Code::Word;
   const std::int64_t quads = count / kQuad;
   for (std::int64_t i = first_item(); i < quads; i += stride()) {
-    const auto words = reinterpret_cast<const Quad<typename Code::Word>*>(codes)[i];
     auto* place = reinterpret_cast<Quad<float>*>(out) + i;
-    Quad<float> values = add ? *place : Quad<float>{};
-#pragma unroll
-    for (int k = 0; k < kQuad; ++k)
-      values.of[k] = add ? values.of[k] + Code::value(words.of[k]) : Code::value(words.of[k]);
-    *place = values;
+    *place = decoded_at<Code, Quad<Word>>(wires, i, wires.add ? *place : Quad<float>{});
   }
   if (const std::int64_t i = quads * kQuad + first_item(); i < count)
-    out[i] = add ? out[i] + Code::value(codes[i]) : Code::value(codes[i]);
+    out[i] = decoded_at<Code, Single<Word>>(wires, i, Single<float>{wires.add ? out[i] : 0.0f}).of[0];
 }
 
 template <class Code>
@@ -91,9 +112,9 @@ void encode(FlatSpan values, void* codes, FlatSpan residual, std::uint32_t key, 
 }
 
 template <class Code>
-void decode(const void* codes, FlatSpan out, bool add, Stream& stream) {
+void decode(const Payloads& wires, FlatSpan out, Stream& stream) {
   decode_kernel<Code><<<blocks_for(out.count / kQuad, stream.device()), kBlockThreads, 0, native(stream)>>>(
-      static_cast<const typename Code::Word*>(codes), floats_of(out), out.count, add);
+      wires, floats_of(out), out.count);
   check_launch("decode");
 }
 

@@ -1,4 +1,6 @@
 // The GPU's codecs by name, and its table of kernels.
+#include <iterator>
+
 #include "comm/compress/cuda/cuda_kernels.h"
 #include "core/error.h"
 
@@ -15,7 +17,14 @@ class ElementCodec final : public Codec {
     if (values.count > 0) loops_.encode(values, wire.data, residual, key, stream);
   }
   void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {
-    if (out.count > 0) loops_.decode(wire.data, out, into == Into::add, stream);
+    if (out.count > 0) loops_.decode({.of = {wire.data}, .count = 1, .add = into == Into::add}, out, stream);
+  }
+  void decode_sum(std::span<const FlatSpan> wires, float factor, FlatSpan out,
+                  Stream& stream) const override {
+    CudaPayloads<const void*> all{.factor = factor};
+    if (wires.size() > std::size(all.of)) return Codec::decode_sum(wires, factor, out, stream);
+    for (const FlatSpan& wire : wires) all.of[all.count++] = wire.data;
+    if (out.count > 0) loops_.decode(all, out, stream);
   }
 
  private:
@@ -33,8 +42,16 @@ class BlockCodec final : public Codec {
       loops_.encode(values, loops_.shape.places(wire.data, values.count), residual, format_, key, stream);
   }
   void decode(FlatSpan wire, FlatSpan out, Into into, Stream& stream) const override {
-    if (out.count > 0)
-      loops_.decode(loops_.shape.places(wire.data, out.count), out, into == Into::add, format_, stream);
+    if (out.count == 0) return;
+    const auto places = loops_.shape.places(wire.data, out.count);
+    loops_.decode({.of = {places}, .count = 1, .add = into == Into::add}, out, format_, stream);
+  }
+  void decode_sum(std::span<const FlatSpan> wires, float factor, FlatSpan out,
+                  Stream& stream) const override {
+    CudaPayloads<BlockShape::Places> all{.factor = factor};
+    if (wires.size() > std::size(all.of)) return Codec::decode_sum(wires, factor, out, stream);
+    for (const FlatSpan& wire : wires) all.of[all.count++] = loops_.shape.places(wire.data, out.count);
+    if (out.count > 0) loops_.decode(all, out, format_, stream);
   }
 
  private:

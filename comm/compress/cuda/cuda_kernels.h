@@ -34,11 +34,21 @@ void cuda_to_grid(FlatSpan values, Runs runs, FlatSpan steps, Grid grid, std::ui
 void cuda_from_grid(FlatSpan codes, Runs runs, FlatSpan steps, Grid grid, int ranks, FlatSpan mean,
                     Stream& stream);
 
+/// Payloads that one call decodes: out = factor * (out, when it adds, + what each decodes to, in order).
+template <class Wire>
+struct CudaPayloads {
+  static constexpr int kMost = 8;
+  Wire of[kMost] = {};
+  int count = 0;
+  bool add = false;
+  float factor = 1;
+};
+
 /// Codes of single values; `residual` may be empty.
 struct CudaElementLoops {
   int bytes = 2;  ///< of a code
   void (*encode)(FlatSpan values, void* codes, FlatSpan residual, std::uint32_t key, Stream& stream);
-  void (*decode)(const void* codes, FlatSpan out, bool add, Stream& stream);
+  void (*decode)(const CudaPayloads<const void*>& wires, FlatSpan out, Stream& stream);
 };
 extern const CudaElementLoops cuda_bf16_loops, cuda_fp16_loops, cuda_power_loops;
 
@@ -47,7 +57,8 @@ struct CudaBlockLoops {
   BlockShape shape;
   void (*encode)(FlatSpan values, BlockShape::Places wire, FlatSpan residual, const BlockFormat& format,
                  std::uint32_t key, Stream& stream);
-  void (*decode)(BlockShape::Places wire, FlatSpan out, bool add, const BlockFormat& format, Stream& stream);
+  void (*decode)(const CudaPayloads<BlockShape::Places>& wires, FlatSpan out, const BlockFormat& format,
+                 Stream& stream);
 };
 extern const CudaBlockLoops cuda_int8_loops, cuda_int4_loops, cuda_sign_loops, cuda_vote_loops,
     cuda_ternary_loops;

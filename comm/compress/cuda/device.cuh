@@ -35,6 +35,32 @@ void each_item(std::int64_t count, Stream& stream, const char* name, Body body) 
   check_launch(name);
 }
 
+constexpr int kBatch = 4;  // items whose loads are on their way together: one alone leaves memory idle
+
+template <class Load, class Store>
+__global__ void batches_kernel(std::int64_t count, Load load, Store store) {
+  for (std::int64_t i = first_item(); i < count; i += kBatch * stride()) {
+    float2 read[kBatch];
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      if (i + k * stride() < count) read[k] = load(i + k * stride());
+    }
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      if (i + k * stride() < count) store(i + k * stride(), read[k]);
+    }
+  }
+}
+
+/// Enqueues store(i, load(i)) for i in [0, count), for the loops that memory bounds; load returns a float2.
+template <class Load, class Store>
+void each_batch(std::int64_t count, Stream& stream, const char* name, Load load, Store store) {
+  if (count == 0) return;
+  const int blocks = blocks_for((count + kBatch - 1) / kBatch, stream.device());
+  batches_kernel<<<blocks, kBlockThreads, 0, native(stream)>>>(count, load, store);
+  check_launch(name);
+}
+
 /// Calls visit(const T*) with the values of a codec: f32 or bf16.
 template <class Visit>
 void with_values(FlatSpan values, Visit&& visit) {

@@ -157,24 +157,41 @@ __global__ void __launch_bounds__(kBlockThreads)
   }
 }
 
+using Payloads = CudaPayloads<BlockShape::Places>;
+
+template <int kBits>
+__device__ __forceinline__ void decode_block(const BlockShape::Places& wire, const Seat& seat, bool mine,
+                                             bool rotated, float (&v)[kRows]) {
+  const float step = mine ? scale_value(wire.scales[seat.block]) : 0.0f;
+  load_codes<kBits>(wire.codes, seat, mine, v);
+#pragma unroll
+  for (int row = 0; row < kRows; ++row) v[row] = v[row] * step;
+  if (rotated) rotate_back(v, seat.column);
+}
+
 template <int kBits>
 __global__ void __launch_bounds__(kBlockThreads)
-    decode_kernel(BlockShape::Places wire, float* out, std::int64_t count, bool add, bool rotated) {
+    decode_kernel(Payloads wires, float* out, std::int64_t count, bool rotated) {
   __shared__ Stage stage;
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
   for (std::int64_t pair = first_item() / 32; 2 * pair < blocks; pair += stride() / 32) {
     const Seat seat(pair, stage);
     const bool mine = seat.block < blocks;
-    const float step = mine ? scale_value(wire.scales[seat.block]) : 0.0f;
-    float v[kRows];
-    load_codes<kBits>(wire.codes, seat, mine, v);
+    float sums[kRows];
+    for (int w = 0; w < wires.count; ++w) {
+      float v[kRows];
+      decode_block<kBits>(wires.of[w], seat, mine, rotated, v);
 #pragma unroll
-    for (int row = 0; row < kRows; ++row) v[row] = v[row] * step;
-    if (rotated) rotate_back(v, seat.column);
+      for (int row = 0; row < kRows; ++row) {
+        const std::int64_t i = seat.first + seat.place(row);
+        if (w == 0 && wires.add) sums[row] = i < count ? out[i] : 0.0f;
+        sums[row] = w == 0 && !wires.add ? v[row] : sums[row] + v[row];
+      }
+    }
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
       const std::int64_t i = seat.first + seat.place(row);
-      if (i < count) out[i] = add ? out[i] + v[row] : v[row];
+      if (i < count) out[i] = wires.factor * sums[row];
     }
   }
 }
@@ -194,9 +211,9 @@ void encode(FlatSpan values, BlockShape::Places wire, FlatSpan residual, const B
 }
 
 template <int kBits>
-void decode(BlockShape::Places wire, FlatSpan out, bool add, const BlockFormat& format, Stream& stream) {
+void decode(const Payloads& wires, FlatSpan out, const BlockFormat& format, Stream& stream) {
   decode_kernel<kBits><<<grid_for(out.count, stream.device()), kBlockThreads, 0, native(stream)>>>(
-      wire, floats_of(out), out.count, add, format.rotate);
+      wires, floats_of(out), out.count, format.rotate);
   check_launch("decode integers");
 }
 

@@ -106,18 +106,30 @@ __global__ void __launch_bounds__(kStride<Format>)
   }
 }
 
+using Payloads = CudaPayloads<BlockShape::Places>;
+
 template <class Format>
 __global__ void __launch_bounds__(kStride<Format>)
-    decode_kernel(BlockShape::Places wire, float* out, std::int64_t count, bool add) {
+    decode_kernel(Payloads wires, float* out, std::int64_t count) {
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
   for (std::int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    const std::uint32_t byte = wire.codes[block * kStride<Format> + threadIdx.x];
-    const float scale = scale_value(wire.scales[block]);
+    const std::int64_t first = block * kBlock + threadIdx.x;
+    float sums[Format::kValues];
+    for (int w = 0; w < wires.count; ++w) {
+      const std::uint32_t byte = wires.of[w].codes[block * kStride<Format> + threadIdx.x];
+      const float scale = scale_value(wires.of[w].scales[block]);
+#pragma unroll
+      for (int b = 0; b < Format::kValues; ++b) {
+        const std::int64_t i = first + b * kStride<Format>;
+        const float value = Format::value(byte >> (b * kBits<Format>), scale);
+        if (w == 0 && wires.add) sums[b] = i < count ? out[i] : 0.0f;
+        sums[b] = w == 0 && !wires.add ? value : sums[b] + value;
+      }
+    }
 #pragma unroll
     for (int b = 0; b < Format::kValues; ++b) {
-      const std::int64_t i = block * kBlock + b * kStride<Format> + threadIdx.x;
-      const float value = Format::value(byte >> (b * kBits<Format>), scale);
-      if (i < count) out[i] = add ? out[i] + value : value;
+      const std::int64_t i = first + b * kStride<Format>;
+      if (i < count) out[i] = wires.factor * sums[b];
     }
   }
 }
@@ -139,9 +151,9 @@ void encode(FlatSpan values, BlockShape::Places wire, FlatSpan residual, const B
 }
 
 template <class Format>
-void decode(BlockShape::Places wire, FlatSpan out, bool add, const BlockFormat& /*format*/, Stream& stream) {
+void decode(const Payloads& wires, FlatSpan out, const BlockFormat& /*format*/, Stream& stream) {
   decode_kernel<Format><<<grid_for<Format>(out.count, stream.device()), kStride<Format>, 0, native(stream)>>>(
-      wire, floats_of(out), out.count, add);
+      wires, floats_of(out), out.count);
   check_launch("decode signs");
 }
 

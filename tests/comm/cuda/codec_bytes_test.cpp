@@ -143,6 +143,35 @@ TEST_P(GpuCodec, has_the_hosts_bytes_for_bf16_values) {
   }
 }
 
+/// The mean of some payloads, on one device.
+Floats mean_of(const CodecSpec& spec, std::int64_t count, int payloads, Device device) {
+  const auto codec = make_codec(spec, device);
+  const auto stream = make_stream(device);
+  std::vector<FlatArray> arrays;
+  std::vector<FlatSpan> wires;
+  for (int i = 0; i < payloads; ++i) {
+    const FlatArray x = array_of(normals(count, 20 + static_cast<std::uint64_t>(i)), device);
+    arrays.push_back(make_array(device, Dtype::u8, codec->payload(count)));
+    wires.push_back(arrays.back().span);
+    codec->encode(x.span, wires.back(), {}, 7, *stream);
+    stream->synchronize();
+  }
+  const FlatArray mean = make_array(device, Dtype::f32, count);
+  codec->decode_sum(wires, 1.0f / static_cast<float>(payloads), mean.span, *stream);
+  stream->synchronize();
+  return host_copy<float>(mean.span);
+}
+
+TEST_P(GpuCodec, sums_of_payloads_have_the_hosts_bits) {
+  for (const int payloads : {1, 2, 3, 8, 9}) {
+    for (const std::int64_t count : {0, 1, 257, 1021, 4096, 30'011}) {
+      const Floats host = mean_of(GetParam().spec, count, payloads, Device{});
+      EXPECT_TRUE(same_bits(host, mean_of(GetParam().spec, count, payloads, kGpu)))
+          << payloads << " payloads of " << count;
+    }
+  }
+}
+
 TEST_P(GpuCodec, has_the_hosts_shape) {
   const auto host = make_codec(GetParam().spec, Device{}), gpu = make_codec(GetParam().spec, kGpu);
   EXPECT_EQ(host->grain(), gpu->grain());
