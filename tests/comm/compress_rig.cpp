@@ -58,18 +58,21 @@ SlotLayout rig_layout() {
                      {"small.weight", {4, 4}}});
 }
 
+std::shared_ptr<Collectives> rig_collectives(World& world, Device device, const std::string& transport) {
+  const std::shared_ptr<const Schedule> ring = schedule_named("ring");
+  const Options settings = Options::of(transports().row(transport).settings);
+  return make_collectives(connect(transport, settings, *ring, world, {device, 60}), ring);
+}
+
 Rig::Rig(World& world, const std::string& name, const RigOptions& rig)
     : rank_(world.rank()),
       ranks_(world.size()),
       layout_(rig_layout()),
       gradients_(make_array(rig.place.device, Dtype::f32, layout_.stored_count())),
       skip_(make_array(rig.place.device, Dtype::i32, 1)),
+      collectives_(rig.place.collectives ? rig.place.collectives : rig_collectives(world, rig.place.device)),
       control_(std::make_unique<Control>(make_collectives(world.transport(60), schedule_named("ring")))),
       compute_(make_stream(rig.place.device)) {
-  const std::shared_ptr<const Schedule> ring = schedule_named("ring");
-  const Options settings = Options::of(transports().row(rig.place.transport).settings);
-  collectives_ =
-      make_collectives(connect(rig.place.transport, settings, *ring, world, {rig.place.device, 60}), ring);
   ExchangeOptions options{.bucket_bytes = 8192, .first_bucket_bytes = 1024, .device = rig.place.device};
   options.compression.name = name;
   options.compression.rules = rig.rules;

@@ -22,11 +22,14 @@ namespace lockstep::comm::compress {
 /// Two matrices, a prime one, and two slots too small to be compressed.
 [[nodiscard]] SlotLayout rig_layout();
 
-/// Where gradients lie, and what carries them.
+/// Where gradients lie, and what carries them: collectives that rigs use in turn, or null for new ones.
 struct Place {
   Device device = {};
-  std::string transport = "auto";
+  std::shared_ptr<Collectives> collectives = nullptr;
 };
+/// Collective. What a rig uses: a ring over the transport.
+[[nodiscard]] std::shared_ptr<Collectives> rig_collectives(World& world, Device device,
+                                                           const std::string& transport = "auto");
 
 struct RigOptions {
   bool feedback = true;  ///< where it can be chosen
@@ -64,7 +67,7 @@ class Rig {
   FlatArray gradients_, skip_;
   std::vector<float> sums_;
   std::int64_t sent_bytes_ = 0;
-  std::unique_ptr<Collectives> collectives_;
+  std::shared_ptr<Collectives> collectives_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<Stream> compute_;
   std::unique_ptr<GradientExchange> exchange_;

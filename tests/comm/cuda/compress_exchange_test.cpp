@@ -18,11 +18,19 @@ class GpuCompressor : public ::testing::TestWithParam<std::string> {
     std::string why;
     const int gpus = visible_devices(DeviceKind::cuda, why);
     if (gpus == 0) GTEST_SKIP() << why;
-    place_ = {{DeviceKind::cuda, world().local_rank() % gpus}, gpus < world().local_size() ? "mpi" : "auto"};
+    place_.device = {DeviceKind::cuda, world().local_rank() % gpus};
+    if (collectives_ == nullptr)
+      collectives_ = rig_collectives(world(), place_.device, gpus < world().local_size() ? "mpi" : "auto");
+    place_.collectives = collectives_;
   }
+  static void TearDownTestSuite() { collectives_ = nullptr; }
   /// Orthogonal columns are irrational; everything else is exact on integers at 1 and 2 ranks.
   [[nodiscard]] static bool exact() { return GetParam() != "powersgd"; }
   Place place_;
+
+ private:
+  /// One for all tests: communicators are slow to make.
+  static inline std::shared_ptr<Collectives> collectives_;
 };
 INSTANTIATE_TEST_SUITE_P(Table, GpuCompressor, ::testing::ValuesIn(names()),
                          [](const auto& each) { return each.param; });
