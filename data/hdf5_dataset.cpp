@@ -99,9 +99,9 @@ class Hdf5Samples final : public Dataset {
       : split_(std::move(split)), group_(group_path(split_)), cache_(cache_bytes) {
     std::optional<Hdf5File> without;
     for (const auto& path : expand_globs(patterns)) {
-      auto file = Hdf5File::open(path);
+      const auto file = Hdf5File::open(path);
       if (file.has_group(group_)) {
-        add(std::move(file));
+        add(file);
       } else {
         without = file;
       }
@@ -141,7 +141,7 @@ class Hdf5Samples final : public Dataset {
   }
 
  private:
-  void add(Hdf5File file) {
+  void add(const Hdf5File& file) {
     Part part{file, 0, {}};
     auto tensors = tensors_of(file, group_, part.rows);
     if (tensors.empty()) {

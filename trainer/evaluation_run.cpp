@@ -105,8 +105,8 @@ Evaluation evaluate_file(const Config& config, const std::string& file, comm::Wo
                  host_collectives(config, world));
     options.show = [&](const Evaluated& batch) { kept->add(batch); };
   }
-  const Evaluation evaluation = evaluate(replica, replica.store().values(), *dataset, config.section("data"),
-                                         options, control, *compute);
+  Evaluation evaluation = evaluate(replica, replica.store().values(), *dataset, config.section("data"),
+                                   options, control, *compute);
   if (kept) kept->finish();
   return evaluation;
 }

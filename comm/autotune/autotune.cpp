@@ -112,7 +112,7 @@ std::string contents(const std::string& file) {
 /// The choice in the cache; empty when there is none, or none that this program can take: worth measuring
 /// again, not an error.
 std::string kept_choice(const std::string& file) {
-  const std::string text = file.empty() ? "" : contents(file);
+  std::string text = file.empty() ? "" : contents(file);
   if (text.empty()) return text;
   try {
     const Choice choice = choice_of(text);

@@ -65,6 +65,7 @@ void run_ranks_as_threads(const Topology& topology, const std::function<void(Wor
   const auto job = std::make_shared<ThreadJob>(topology);
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
   std::vector<std::thread> threads;
+  threads.reserve(failures.size());
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&job, &body, rank, &failure = failures[static_cast<std::size_t>(rank)]] {
       try {
