@@ -163,7 +163,7 @@ std::unique_ptr<Stream> compute_stream(const Config& config, Device device) {
 }
 
 std::string schedule_name(const Config& config, bool one_node) {
-  const std::string name = config.part_name("allreduce");
+  std::string name = config.part_name("allreduce");
   if (name != kDefaultSchedule) return name;
   return std::string(
       comm::default_schedule({.host = backend_for(config) != "cuda",

@@ -15,7 +15,7 @@ namespace lockstep::comm {
 inline constexpr int kRotated = 256;
 
 /// 16 floats as one value: compilers split it into the registers that a machine has.
-typedef float Row __attribute__((vector_size(64)));
+using Row = float __attribute__((vector_size(64)));
 
 /// Walsh-Hadamard transforms of the 16 columns.
 LOCKSTEP_INLINE void transform_columns(Row* x) {
