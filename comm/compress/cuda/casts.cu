@@ -89,7 +89,7 @@ struct Single {
 };
 
 template <class Code>
-__global__ void decode_kernel(Payloads wires, float* out, std::int64_t count) {
+__global__ void decode_kernel(const __grid_constant__ Payloads wires, float* out, std::int64_t count) {
   using Word = typename Code::Word;
   const std::int64_t quads = count / kQuad;
   for (std::int64_t i = first_item(); i < quads; i += stride()) {
