@@ -164,6 +164,7 @@ std::vector<BenchSchedule> bench_schedules(const std::vector<std::string>& names
     }
   }
   std::vector<BenchSchedule> chosen;
+  chosen.reserve(wanted.size());
   for (const std::string& text : wanted) chosen.push_back({text, schedule_called(text)});
   return chosen;
 }

@@ -73,7 +73,7 @@ void refuse_sharing(const std::vector<Place>& places, bool allowed) {
 }  // namespace
 
 std::string backend_for(const Config& config) {
-  const std::string device = config.part_name("device");
+  std::string device = config.part_name("device");
   if (device != "auto") return device;
   std::string why;
   return visible_devices(DeviceKind::cuda, why) > 0 ? "cuda" : "cpu";

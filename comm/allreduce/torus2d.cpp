@@ -32,11 +32,13 @@ struct Grid {
   }
   [[nodiscard]] std::vector<int> row_ranks() const {
     std::vector<int> ranks;
+    ranks.reserve(static_cast<std::size_t>(width));
     for (int each = 0; each < width; ++each) ranks.push_back(row * width + each);
     return ranks;
   }
   [[nodiscard]] std::vector<int> column_ranks() const {
     std::vector<int> ranks;
+    ranks.reserve(static_cast<std::size_t>(height));
     for (int each = 0; each < height; ++each) ranks.push_back(each * width + column);
     return ranks;
   }

@@ -57,7 +57,7 @@ LOCKSTEP_HOT_LOOP void decode_sign(const std::uint16_t* scales, const std::uint8
     const std::uint8_t* bytes = codes + block * kBytes;
     const std::uint32_t scale_bits = static_cast<std::uint32_t>(scales[block]) << 16;
     for (int b = 0; b < 8; ++b) {
-      float* values = out + block * kBlock + b * kBytes;
+      float* values = out + block * kBlock + std::ptrdiff_t{b} * kBytes;
       if (add) {
         for (int j = 0; j < kBytes; ++j) values[j] += signed_scale(bytes[j], b, scale_bits);
       } else {
@@ -109,7 +109,7 @@ LOCKSTEP_HOT_LOOP void decode_ternary(const std::uint16_t* /*scales*/, const std
   constexpr int kStripe = kBlock / 4;
   for (std::int64_t block = 0; block < blocks; ++block) {
     for (int stripe = 0; stripe < 4; ++stripe) {
-      float* values = out + block * kBlock + stripe * kStripe;
+      float* values = out + block * kBlock + std::ptrdiff_t{stripe} * kStripe;
       const std::uint8_t* bytes = codes + block * kStripe;
       if (add) {
         for (int j = 0; j < kStripe; ++j) values[j] += ternary_value(bytes[j] >> (2 * stripe));
