@@ -7,13 +7,16 @@ seeds each, beside exact sums, and prints a table in Markdown.
   bench/compression_accuracy.py --program build/release/lockstep --fashion fashion.h5 --text shakespeare.h5 --folder DIR
 
 Finished runs (DIR/RECIPE/LABEL/seed-N/summary.json) are kept, so a stopped matrix goes on where it was; --table
-prints what is there. Seeds are the outer loop: a stopped matrix is fair to all. To try other settings of one
-compressor: --only topk --label topk-5 --set compress.topk.density=0.05.
+prints what is there. Seeds are the outer loop: a stopped matrix is fair to all. On a machine of many cores --jobs
+trains several at once, each on cores of its own. To try other settings of one compressor:
+--only topk --label topk-5 --set compress.topk.density=0.05. Steps of 0 take a recipe whole, as it is.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
+import queue
 import statistics
 import subprocess
 import sys
@@ -30,7 +33,7 @@ def cnn(steps):
     adam = ["optimizer.name=adamw", "rate.peak=3e-3"]
     return {
         "config": "configs/fashion_cnn.yaml",
-        "settings": ["train.epochs=0", f"train.steps={steps}", f"rate.warmup_steps={steps // 10}"],
+        "settings": ["train.epochs=0", f"train.steps={steps}", f"rate.warmup_steps={steps // 10}"] if steps else [],
         "metric": lambda summary: 100 * summary["eval"]["accuracy"],
         "unit": "accuracy %",
         "own": {"dgc": ([], "none"), "none_adamw": (adam, None),
@@ -45,7 +48,7 @@ def gpt(steps):
     return {
         "config": "configs/shakespeare_char_gpt.yaml",
         "settings": ["model.gpt2.layers=2", "model.gpt2.width=64", f"train.steps={steps}",
-                     f"rate.warmup_steps={steps // 10}"],
+                     f"rate.warmup_steps={steps // 10}"] if steps else [],
         "metric": lambda summary: summary["eval"]["loss"],
         "unit": "validation loss",
         "own": {"onebit_adam": (["optimizer.name=onebit_adam", "optimizer.onebit_adam.beta2=0.99"], "none"),
@@ -80,13 +83,14 @@ def least_wire_bytes(metrics):
     return min(step["wire_bytes"] for step in steps if step["event"] == "step")
 
 
-def train(arguments, recipe, data, settings, seed, folder):
-    """One run of `ranks` ranks with one thread each; its summary."""
+def train(arguments, recipe, data, settings, seed, folder, cores):
+    """One run of `ranks` ranks with one thread each, on `cores` ("" for any); its summary."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = [*recipe["settings"], f"data.files=[{data}]", f"run.seed={seed}", "eval.every_steps=0",
                 "checkpoint.best=false", *settings, *arguments.set]
-    command = ["mpirun", "--oversubscribe", "-n", str(arguments.ranks), str(arguments.program), "train",
-               str(ROOT / recipe["config"]), "--run-dir", str(folder)]
+    command = ["taskset", "-c", cores] if cores else []
+    command += ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(arguments.ranks), str(arguments.program),
+                "train", str(ROOT / recipe["config"]), "--run-dir", str(folder)]
     for setting in settings:
         command += ["--set", setting]
     with open(folder / "output.txt", "w") as output:
@@ -96,6 +100,27 @@ def train(arguments, recipe, data, settings, seed, folder):
     if code != 0 or summary is None:
         print(f"{folder}: exit code {code}, see output.txt", file=sys.stderr)
     return summary
+
+
+def train_all(arguments, waiting):
+    """The runs (arguments of `train` but the cores), --jobs of them at a time; how many failed."""
+    cores = sorted(os.sched_getaffinity(0))
+    if arguments.jobs > 1 and arguments.jobs * arguments.ranks > len(cores):
+        sys.exit(f"--jobs {arguments.jobs} with {arguments.ranks} ranks each needs more than the {len(cores)} cores here")
+    free = queue.Queue()
+    for job in range(arguments.jobs):
+        own = cores[job * arguments.ranks:(job + 1) * arguments.ranks] if arguments.jobs > 1 else []
+        free.put(",".join(map(str, own)))
+
+    def train_one(run):
+        cores = free.get()
+        try:
+            return train(arguments, *run, cores)
+        finally:
+            free.put(cores)
+
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        return sum(summary is None for summary in pool.map(train_one, waiting))
 
 
 def row(recipe, label, against, runs, others):
@@ -135,6 +160,7 @@ def parse():
     parser.add_argument("--gpt-steps", type=int, default=1000)
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=5, help="seeds 1 to this")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on as many cores as it has ranks")
     parser.add_argument("--only", nargs="+", help="compressors")
     parser.add_argument("--label", help="folder of a trial with --set, instead of the compressor's name")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of a trial; needs --label")
@@ -153,15 +179,14 @@ def main():
     if arguments.text:
         recipes["gpt"] = (gpt(arguments.gpt_steps), arguments.text.resolve())
     seeds = range(1, arguments.seeds + 1)
-    failed = 0
+    waiting = []
     for seed in [] if arguments.table else seeds:
         for name, (recipe, data) in recipes.items():
             for label, (settings, _) in variants(recipe).items():
-                if arguments.only and label not in arguments.only:
-                    continue
                 folder = arguments.folder / name / (arguments.label or label) / f"seed-{seed}"
-                if done(folder) is None and train(arguments, recipe, data, settings, seed, folder) is None:
-                    failed += 1
+                if (not arguments.only or label in arguments.only) and done(folder) is None:
+                    waiting.append((recipe, data, settings, seed, folder))
+    failed = train_all(arguments, waiting)
     for name, (recipe, _) in recipes.items():
         print_table(name, recipe, arguments.folder / name, seeds)
     return 1 if failed else 0

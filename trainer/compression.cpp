@@ -44,6 +44,7 @@ comm::CompressionOptions compression_options(const Config& config) {
   options.settings = [config](std::string_view name) { return config.part("compress", name); };
   options.rules = compress.texts("rules");
   options.min_elements = compress.integer("min_elements");
+  options.exact_steps = compress.integer("exact_steps");
   options.sample_every = compress.integer("sample_every");
   options.seed = static_cast<std::uint64_t>(config.section("run").integer("seed"));
   if (config.part_name("optimizer") == "sgd") {

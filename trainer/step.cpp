@@ -198,11 +198,12 @@ void StepEngine::compute(std::int64_t j, const StepOpening& opening) {
   executor.forward(pass, compute_);
   executor.add_loss(&tail->loss, compute_);
   if (statistics_tree_) statistics_tree_->complete(index, statistics.count, compute_);
+  if (last && !compresses()) sum_statistics();
 
   executor.backward(
       pass, [&](int complete) { gradients_ready(index, complete); }, compute_);
   if (!last) return;
-  exchange_statistics();
+  await_sums();
   finish_norm();
   exchange_->settle(&scalars()->skip, compute_);
   update();
@@ -220,15 +221,22 @@ void StepEngine::gradients_ready(int microbatch, int complete) {
   if (last && (options_.overlap || whole)) exchange_->complete(complete, compute_.record());
 }
 
-void StepEngine::exchange_statistics() {
+bool StepEngine::compresses() const { return exchange_->nonfinite().count > 0; }
+
+void StepEngine::sum_statistics() {
   Stream& stream = exchange_->stream();
   stream.wait(compute_.record());
-  kernels_.begin_wait(scalars(), compute_);
-  // A gradient that is not finite is never compressed: the loss tells all ranks instead.
-  const FlatSpan nonfinite = exchange_->nonfinite();
-  if (nonfinite.count > 0)
-    kernels_.poison(tail_of(statistics_.span), static_cast<const std::int64_t*>(nonfinite.data), stream);
+  if (compresses()) {
+    const auto* nonfinite = static_cast<const std::int64_t*>(exchange_->nonfinite().data);
+    kernels_.poison(tail_of(statistics_.span), nonfinite, stream);
+  }
   collectives_.sum(statistics_.span, stream);
+}
+
+void StepEngine::await_sums() {
+  Stream& stream = exchange_->stream();
+  kernels_.begin_wait(scalars(), compute_);
+  if (compresses()) sum_statistics();
   exchange_->finish(compute_);
   compute_.wait(stream.record());
   kernels_.end_wait(scalars(), compute_);

@@ -116,7 +116,12 @@ class StepEngine {
   [[nodiscard]] std::int64_t recording_key(std::int64_t j) const;
   /// Called during backward when the gradients of slots [0, complete) are final.
   void gradients_ready(int microbatch, int complete);
-  void exchange_statistics();
+  [[nodiscard]] bool compresses() const;
+  /// Enqueues the sum of statistics and loss over ranks: ahead of all gradients, so that nobody waits for it;
+  /// with compression behind them, since a gradient that is not finite is never compressed and the loss tells
+  /// all ranks.
+  void sum_statistics();
+  void await_sums();
   void finish_norm();
   void update();
   /// Sends every rank's part of the values to all.

@@ -103,6 +103,10 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
   entry.groups.insert(largest ? entry.groups.begin() : entry.groups.end(), std::move(compressor));
 }
 
+bool Compression::starts_exactly(std::int64_t step) const noexcept {
+  return momentum_ == MomentumKind::none && step < options_.exact_steps;
+}
+
 void Compression::begin(const StepNumbers& numbers, Stream& stream) {
   numbers_ = numbers;
   vector::fill(nonfinite_.span, 0, stream);
@@ -111,6 +115,7 @@ void Compression::begin(const StepNumbers& numbers, Stream& stream) {
 bool Compression::exchange(const Bucket& bucket, FlatSpan gradients, Stream& stream) {
   const auto shared = entries_[static_cast<std::size_t>(bucket.index)];
   Entry& entry = *shared;
+  if (starts_exactly(numbers_.step)) return false;
   if (entry.groups.empty() && momentum_ == MomentumKind::none) return false;
   note(stream, [this, &entry] {
     entry.began_s = now_s();
@@ -201,6 +206,7 @@ void Compression::waited_from(double began_s) {
 
 std::vector<BucketReport> Compression::reports() const {
   std::vector<BucketReport> reports;
+  if (starts_exactly(numbers_.step)) return reports;
   for (const auto& entry : entries_) {
     if (!entry->groups.empty()) reports.push_back(entry->report);
   }
@@ -210,6 +216,7 @@ std::vector<BucketReport> Compression::reports() const {
 std::optional<std::int64_t> Compression::stated_bytes(const Bucket& bucket, const Schedule& schedule,
                                                       std::int64_t step) const {
   const Entry& entry = *entries_[static_cast<std::size_t>(bucket.index)];
+  if (starts_exactly(step)) return std::nullopt;
   if (entry.groups.empty() && momentum_ == MomentumKind::none) return std::nullopt;
   const Cost exact =
       schedule.stated_cost(collectives_.rank(), collectives_.size(), entry.exact_values.span.count);

@@ -23,7 +23,7 @@ class Compression {
   /// Enqueues the start of a step.
   void begin(const StepNumbers& numbers, Stream& stream);
   /// Collective, enqueues: the bucket of `gradients` becomes a sum over ranks. False: the bucket has nothing
-  /// to compress, and nothing was enqueued.
+  /// to compress in this step, and nothing was enqueued.
   bool exchange(const Bucket& bucket, FlatSpan gradients, Stream& stream);
   /// Enqueues: keeps what the step did to the state when *skip (i32) is 0.
   void settle(const std::int32_t* skip, Stream& stream);
@@ -47,6 +47,7 @@ class Compression {
 
  private:
   struct Entry;
+  [[nodiscard]] bool starts_exactly(std::int64_t step) const noexcept;
   void add_group(Entry& entry, const Bucket& bucket, const std::string& name,
                  const std::vector<const Slot*>& slots, Device device);
   void give_momentum(Entry& entry, Stream& stream);

@@ -30,7 +30,9 @@ struct CompressionOptions {
   std::uint64_t seed = 0;
   float momentum = 0;  ///< the optimizer's, for compressors that replace it
   bool nesterov = false;
-  std::int64_t exact_steps = 0;   ///< first steps that the optimizer wants exact
+  /// First steps that are summed exactly; with 1-bit Adam its optimizer's. Compressors that carry the
+  /// momentum see to their own start.
+  std::int64_t exact_steps = 0;
   std::int64_t sample_every = 0;  ///< steps between comparisons with the true sum; 0: never
 
   [[nodiscard]] bool any() const noexcept { return name != "none" || !rules.empty(); }

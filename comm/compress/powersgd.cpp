@@ -19,7 +19,6 @@ namespace {
 constexpr Setting kSettings[] = {
     {"rank", SettingType::integer, "8", "columns of the factors", "[1,64]"},
     {"min_ratio", SettingType::real, "2", "slots that shrink less are sent whole", "[1,inf)"},
-    {"exact_steps", SettingType::integer, "0", "first steps that are summed exactly", "[0,inf)"},
     {"feedback", SettingType::boolean, "true", "error feedback: keep what was not sent for the next step"},
 };
 
@@ -58,9 +57,7 @@ std::vector<std::int32_t> canonical_places(const Group& group) {
 class PowerSgd final : public Compressor {
  public:
   PowerSgd(const Options& options, const CompressorContext& context)
-      : Compressor(context, options.boolean("feedback")),
-        rank_(static_cast<int>(options.integer("rank"))),
-        exact_steps_(options.integer("exact_steps")) {
+      : Compressor(context, options.boolean("feedback")), rank_(static_cast<int>(options.integer("rank"))) {
     divide(options.real("min_ratio"));
     p_ = floats(p_count_ + whole_count_);
     q_ = Remembered(context.verdict, Dtype::f32, q_count_);
@@ -75,11 +72,11 @@ class PowerSgd final : public Compressor {
     matrices_ = floats(context.group.count);
   }
 
-  std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
+  std::int64_t stated_bytes(const Schedule& schedule, std::int64_t /*step*/) const override {
     const auto sum = [&](std::int64_t count) {
       return schedule.stated_cost(context().rank, context().ranks, count).elements * 4;
     };
-    return step < exact_steps_ ? sum(group().count) : sum(p_.span.count) + sum(q_count_);
+    return sum(p_.span.count) + sum(q_count_);
   }
 
  private:
@@ -131,7 +128,6 @@ class PowerSgd final : public Compressor {
   void settle_more(Stream& stream) override { q_.settle(stream); }
 
   void average(const Turn& turn) override {
-    if (turn.numbers.step < exact_steps_) return sum_whole(turn);
     const FlatSpan m = places_.span.count > 0 ? matrices_.span : turn.values;
     if (places_.span.count > 0) kernels().pick(turn.values, places_.span, m, turn.stream);
     left_factors(turn, m);
@@ -141,14 +137,6 @@ class PowerSgd final : public Compressor {
     kernels().place(m, places_.span, turn.values, turn.stream);
     vector::cast(turn.mean, m, turn.stream);
     kernels().place(m, places_.span, turn.mean, turn.stream);
-  }
-
-  void sum_whole(const Turn& turn) {
-    vector::cast(turn.values, turn.mean, turn.stream);
-    vector::fill(turn.values, 0, turn.stream);
-    turn.collectives.sum(turn.mean, turn.stream, group().bucket);
-    vector::scale(share(), turn.mean, turn.stream);
-    mark(Phase::wire, turn.stream);
   }
 
   /// P, the same on every rank, and the slots that travel whole.
@@ -220,7 +208,6 @@ class PowerSgd final : public Compressor {
   void carry_more(const StateReader& reader, float /*share*/) override { load_more(reader); }
 
   int rank_;
-  std::int64_t exact_steps_;
   std::vector<Factored> factored_;
   std::vector<Range> whole_;
   std::int64_t p_count_ = 0, q_count_ = 0, whole_count_ = 0;

@@ -20,6 +20,7 @@ Result run(const Lab& lab, int ranks, const Gradient& gradient) {
     options.compression.name = lab.compressor;
     options.compression.min_elements = 1;
     options.compression.momentum = lab.momentum;
+    options.compression.exact_steps = lab.exact_steps;
     options.compression.settings = [&](std::string_view name) {
       return Options::of(compressors().row(name).settings, lab.settings);
     };

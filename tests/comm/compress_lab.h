@@ -23,6 +23,7 @@ struct Lab {
   float rate = 1;
   float scale = 1;
   float momentum = 0;
+  std::int64_t exact_steps = 0;
 };
 
 /// What rank 0 held after the last step (the sum over ranks), and what each rank remembers.

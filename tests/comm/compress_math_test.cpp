@@ -117,10 +117,20 @@ TEST(PowerSgd, local_residual_stays_bounded) {
   EXPECT_LT(late, 1.5 * early);  // a random walk would have grown by sqrt(5)
 }
 
-TEST(PowerSgd, exact_steps_are_exact) {
-  const Result result =
-      run({.compressor = "powersgd", .settings = {{"rank", "1"}, {"exact_steps", "1"}}}, 4, kNoise);
-  EXPECT_LT(relative_error(result.sum, true_sum(4, kNoise)), 1e-6);
+// ---- a start without compression
+
+TEST(ExactSteps, come_first_and_leave_no_residual) {
+  const Gradient gradient = [](int rank, std::int64_t) { return normals(1024, rank, 0); };
+  for (const char* name : {"int4", "ef_sign", "topk", "random_k", "powersgd", "sign_vote"}) {
+    Lab lab{.compressor = name, .steps = 2, .exact_steps = 2};
+    const Result exact = run(lab, 3, gradient);
+    EXPECT_LT(relative_error(exact.sum, true_sum(3, gradient)), 1e-6) << name;
+    if (name != std::string("sign_vote")) {
+      EXPECT_EQ(length(exact.residual(1, lab.shape)), 0) << name;
+    }
+    lab.steps = 3;  // the control: from here on it is compressed
+    EXPECT_GT(relative_error(run(lab, 3, gradient).sum, true_sum(3, gradient)), 1e-3) << name;
+  }
 }
 
 // ---- votes
