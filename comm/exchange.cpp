@@ -36,10 +36,12 @@ class BucketExchange final : public GradientExchange {
   Stream& stream() noexcept override { return *stream_; }
 
   void begin(FlatSpan gradients, const StepNumbers& numbers) override {
-    if (gradients.count != count_ || gradients.dtype != Dtype::f32) {
-      throw Error(Fault::internal, "gradients of " + std::to_string(gradients.count) +
-                                       " elements for a layout of " + std::to_string(count_) +
-                                       " f32 elements");
+    const bool halves = gradients.dtype == Dtype::bf16 || gradients.dtype == Dtype::f16;
+    if (gradients.count != count_ || !(gradients.dtype == Dtype::f32 || (halves && !compression_))) {
+      throw Error(Fault::internal, "gradients of " + std::to_string(gradients.count) + " " +
+                                       std::string(name_of(gradients.dtype)) + " elements for a layout of " +
+                                       std::to_string(count_) +
+                                       (compression_ ? " f32 elements" : " elements"));
     }
     expect_all_started();
     gradients_ = gradients;
@@ -84,7 +86,7 @@ class BucketExchange final : public GradientExchange {
     for (const Bucket& bucket : buckets_) {
       const auto packed = compression_ ? compression_->stated_bytes(bucket, schedule, step) : std::nullopt;
       const Cost cost = schedule.stated_cost(collectives_.rank(), collectives_.size(), bucket.range.count);
-      bytes += packed.value_or(cost.elements * static_cast<std::int64_t>(sizeof(float)));
+      bytes += packed.value_or(cost.elements * static_cast<std::int64_t>(size_of(gradients_.dtype)));
     }
     return bytes;
   }

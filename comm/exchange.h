@@ -43,7 +43,8 @@ class GradientExchange {
  public:
   virtual ~GradientExchange() = default;
   [[nodiscard]] virtual std::span<const Bucket> buckets() const noexcept = 0;
-  /// Starts a step over `gradients` (f32, laid out by the layout). Compression needs the step's numbers.
+  /// Starts a step over `gradients` (laid out by the layout; f32 where anything is compressed, else also a
+  /// half precision). Compression needs the step's numbers.
   virtual void begin(FlatSpan gradients, const StepNumbers& numbers = {}) = 0;
   /// Slots [0, slots) of the array are complete once `ready` is. Starts every bucket that became whole. Calls
   /// come with growing counts. Enqueues.

@@ -72,16 +72,16 @@ Found find_slot(const ParameterStore& store, std::string_view name) {
 }
 
 /// The memory of the gradient array: the lent one, checked, or our own.
-Memory gradient_array(const SlotLayout& layout, Device device, Memory lent) {
-  const std::size_t bytes = static_cast<std::size_t>(layout.stored_count()) * sizeof(float);
+Memory gradient_array(const SlotLayout& layout, Device device, Memory lent, Dtype dtype) {
+  const std::size_t bytes = static_cast<std::size_t>(layout.stored_count()) * size_of(dtype);
   if (lent.data() == nullptr) return allocate(device, bytes);
   if (lent.bytes() < bytes || lent.device() != device) {
     throw Error(Fault::internal, "the lent gradient memory has " + std::to_string(lent.bytes()) +
                                      " bytes on " + name_of(lent.device()) + ", but " +
                                      std::to_string(bytes) + " on " + name_of(device) + " are needed");
   }
-  const std::vector<float> zeros(static_cast<std::size_t>(layout.stored_count()));
-  copy_from_host(zeros.data(), lent.view(Dtype::f32, layout.stored_count()));
+  const std::vector<std::byte> zeros(bytes);
+  copy_from_host(zeros.data(), lent.view(dtype, layout.stored_count()));
   return lent;
 }
 
@@ -127,13 +127,14 @@ std::int64_t SlotLayout::canonical_count() const noexcept {
   return count;
 }
 
-ParameterStore::ParameterStore(SlotLayout parameters, SlotLayout state, Device device, Memory gradient_memory)
+ParameterStore::ParameterStore(SlotLayout parameters, SlotLayout state, Device device, Memory gradient_memory,
+                               Dtype gradient_dtype)
     : parameters_(std::move(parameters)),
       state_(std::move(state)),
       device_(device),
       values_(make_array(device, Dtype::f32, parameters_.stored_count())),
-      gradient_memory_(gradient_array(parameters_, device, std::move(gradient_memory))),
-      gradients_(gradient_memory_.view(Dtype::f32, parameters_.stored_count())),
+      gradient_memory_(gradient_array(parameters_, device, std::move(gradient_memory), gradient_dtype)),
+      gradients_(gradient_memory_.view(gradient_dtype, parameters_.stored_count())),
       state_values_(make_array(device, Dtype::f32, state_.stored_count())) {}
 
 std::vector<float> ParameterStore::read(std::string_view name) const {

@@ -65,9 +65,10 @@ inline constexpr std::int64_t kSlotAlignment = 64;
 /// The arrays of one replica on one device.
 class ParameterStore {
  public:
-  /// `gradient_memory` may lend the memory of the gradient array (at least 4 * stored_count bytes); empty:
-  /// own memory.
-  ParameterStore(SlotLayout parameters, SlotLayout state, Device device, Memory gradient_memory = {});
+  /// `gradient_memory` may lend the memory of the gradient array (at least stored_count elements of
+  /// `gradient_dtype`); empty: own memory.
+  ParameterStore(SlotLayout parameters, SlotLayout state, Device device, Memory gradient_memory = {},
+                 Dtype gradient_dtype = Dtype::f32);
 
   [[nodiscard]] const SlotLayout& layout() const noexcept { return parameters_; }
   [[nodiscard]] const SlotLayout& state_layout() const noexcept { return state_; }

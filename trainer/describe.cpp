@@ -59,21 +59,24 @@ std::string work_lines(const models::Executor& executor, std::int64_t microbatch
 }
 
 std::string memory_lines(const Replica& replica, const Optimizer& optimizer, const BatchPlan& plan,
-                         bool reproducible, int sharded_over) {
-  const double array = 4.0 * static_cast<double>(replica.executor().parameter_layout().stored_count());
-  const int gradient_arrays = reproducible ? comm::tree_arrays(static_cast<int>(plan.shard.count)) : 1;
+                         const Options& train, int sharded_over) {
+  const auto elements = static_cast<double>(replica.executor().parameter_layout().stored_count());
+  const double array = 4.0 * elements;
+  const int gradient_arrays =
+      train.boolean("reproducible") ? comm::tree_arrays(static_cast<int>(plan.shard.count)) : 1;
+  const double gradient_bytes =
+      elements * gradient_arrays * static_cast<double>(size_of(dtype_named(train.text("gradients"))));
   const SlotLayout& layout = replica.executor().parameter_layout();
   const double optimizer_bytes =
       static_cast<double>(largest_part(layout, sharded_over)) * optimizer.state_bytes_per_parameter();
   const double activations = static_cast<double>(replica.executor().arena_bytes());
   return "memory of a rank\n" + format("  values       %s\n", bytes_text(array).c_str()) +
-         format("  gradients    %s (%d arrays)\n", bytes_text(array * gradient_arrays).c_str(),
-                gradient_arrays) +
+         format("  gradients    %s (%d arrays)\n", bytes_text(gradient_bytes).c_str(), gradient_arrays) +
          format("  optimizer    %s", bytes_text(optimizer_bytes).c_str()) +
          (sharded_over > 1 ? "; " + sharding_text(optimizer, layout, sharded_over) : "") + "\n" +
          format("  activations  %s\n", bytes_text(activations).c_str()) +
          format("  together     %s\n",
-                bytes_text(array * (1 + gradient_arrays) + optimizer_bytes + activations).c_str());
+                bytes_text(array + gradient_bytes + optimizer_bytes + activations).c_str());
 }
 
 /// What ranks that share the optimizer send besides the sums of gradients.
@@ -133,8 +136,7 @@ std::string describe_plan(const Config& config, int ranks, bool one_node) {
              static_cast<long long>(plan.global), static_cast<long long>(plan.shard.per_step),
              static_cast<long long>(plan.shard.count), static_cast<long long>(plan.steps),
              static_cast<long long>(plan.steps_per_epoch)) +
-         memory_lines(replica, *optimizer, plan, config.section("train").boolean("reproducible"),
-                      sharded_over) +
+         memory_lines(replica, *optimizer, plan, config.section("train"), sharded_over) +
          exchange_lines(config, replica, plan, ranks, one_node) +
          sharding_line(replica.executor().parameter_layout(), sharded_over);
 }

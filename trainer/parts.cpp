@@ -34,6 +34,26 @@ Dtype compute_dtype(const Config& config) {
   return precision == "tf32" ? Dtype::f32 : dtype_named(precision);
 }
 
+/// The dtype of the gradient array.
+Dtype gradient_dtype(const Config& config) {
+  const Options train = config.section("train");
+  const Dtype dtype = dtype_named(train.text("gradients"));
+  if (dtype == Dtype::f32) return dtype;
+  const auto refuse = [](const std::string& why, const std::string& hint) {
+    throw Error(Fault::config, "train.gradients bf16 " + why, hint);
+  };
+  if (backend_for(config) != "cuda")
+    refuse("needs a GPU",
+           "set device: cuda, or train.gradients to f32; compress.name bf16 sends halves anywhere");
+  if (compute_dtype(config) != Dtype::bf16)
+    refuse("needs train.precision bf16", "set train.precision to bf16, or train.gradients to f32");
+  if (train.boolean("reproducible"))
+    refuse("cannot be reproducible: sums of halves depend on ranks", "set train.gradients to f32");
+  if (compression_options(config).any())
+    refuse("cannot be compressed further", "set compress.name to none and leave compress.rules empty");
+  return dtype;
+}
+
 StepOptions::Record recording_of(const Config& config) {
   if (backend_for(config) != "cuda") return StepOptions::Record::never;
   const std::string graph = device_settings(config).text("graph");
@@ -112,6 +132,7 @@ ReplicaOptions replica_options(const Config& config, Device device, std::int64_t
   options.backend_options.device = device;
   options.backend_options.compute = compute_dtype(config);
   options.backend_options.tf32 = config.section("train").text("precision") == "tf32";
+  if (training) options.backend_options.gradients = gradient_dtype(config);
   options.backend_options.repeatable = config.section("train").boolean("reproducible");
   options.backend_options.threads = threads_of(config);
   if (device.kind == DeviceKind::cuda)
@@ -128,6 +149,12 @@ StepOptions step_options(const Config& config, const BatchPlan& plan) {
   const Options train = config.section("train");
   const Options exchange = config.section("exchange");
   StepOptions options;
+  if (plan.shard.count > 1 && train.text("gradients") == "bf16") {
+    throw Error(Fault::config,
+                "train.gradients bf16 cannot add up the " + std::to_string(plan.shard.count) +
+                    " microbatches of a rank: they accumulate in f32",
+                "set batch.microbatch to the batch of a rank, or train.gradients to f32");
+  }
   options.microbatches = plan.shard.count;
   options.global_microbatches = plan.shard.per_step;
   options.reproducible = train.boolean("reproducible");

@@ -25,10 +25,11 @@ Replica::Replica(const data::LoaderSpec& task, const ReplicaOptions& options)
   const SlotLayout layout = executor_->parameter_layout();
   Memory gradients;
   if (options.gradient_memory) {
-    gradients = options.gradient_memory(static_cast<std::size_t>(layout.stored_count()) * sizeof(float));
+    gradients = options.gradient_memory(static_cast<std::size_t>(layout.stored_count()) *
+                                        size_of(options.backend_options.gradients));
   }
-  store_ =
-      std::make_unique<ParameterStore>(layout, executor_->state_layout(), device(), std::move(gradients));
+  store_ = std::make_unique<ParameterStore>(layout, executor_->state_layout(), device(), std::move(gradients),
+                                            options.backend_options.gradients);
   models::initialise(graph_, seed_, *store_);
   if (compute_ != Dtype::f32) working_ = make_array(device(), compute_, store_->values().count);
 }

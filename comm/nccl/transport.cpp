@@ -40,16 +40,24 @@ std::optional<ncclDataType_t> nccl_type(Dtype dtype) {
   }
 }
 
+/// Sums of registered memory up to here go by NCCL's symmetric kernels, larger ones by its rings: measured on
+/// two GPUs joined by NVLink (docs/benchmarks.md).
+constexpr std::size_t kMostSymmetricBytes = 32 << 20;
+
 class NcclTransport final : public Transport {
  public:
+  /// Collective.
   NcclTransport(std::unique_ptr<Communicator> communicator, World& world, const Topology& topology,
                 const TransportSite& site, const CommunicatorOptions& options)
       : communicator_(std::move(communicator)),
+        plain_(options.register_memory && world.size() > 1
+                   ? std::make_unique<Communicator>(*communicator_, options)
+                   : nullptr),
         world_(world),
         site_(site),
         options_(options),
         topology_(topology),
-        watch_(*communicator_, world.watchpost(), world.rank(), site.deadline_s) {}
+        watch_({communicator_.get(), plain_.get()}, world.watchpost(), world.rank(), site.deadline_s) {}
 
   [[nodiscard]] int rank() const noexcept override { return world_.rank(); }
   [[nodiscard]] int size() const noexcept override { return world_.size(); }
@@ -79,10 +87,13 @@ class NcclTransport final : public Transport {
   bool library_sum(FlatSpan data, const Operation& operation, Stream& stream) override {
     const std::optional<ncclDataType_t> type = nccl_type(data.dtype);
     if (!type) return false;
+    // NCCL reads registered memory directly wherever its communicator knows it, also where rings are faster.
+    const bool ring = plain_ != nullptr && data.bytes() > kMostSymmetricBytes;
+    const ncclComm_t sums = ring ? plain_->get() : comm();
     watched(operation, stream, [&](cudaStream_t on) {
-      check(ncclAllReduce(data.data, data.data, static_cast<std::size_t>(data.count), *type, ncclSum, comm(),
-                          on),
-            "ncclAllReduce");
+      check_nccl(
+          ncclAllReduce(data.data, data.data, static_cast<std::size_t>(data.count), *type, ncclSum, sums, on),
+          "ncclAllReduce", sums);
     });
     return true;
   }
@@ -111,13 +122,14 @@ class NcclTransport final : public Transport {
   }
 
   std::unique_ptr<Communicator> communicator_;
+  std::unique_ptr<Communicator> plain_;  ///< knows no registered memory; null where none is registered
   World& world_;
   TransportSite site_;
   CommunicatorOptions options_;
   Topology topology_;
   std::atomic<std::int64_t> messages_{0};
   std::atomic<std::int64_t> bytes_{0};
-  NcclWatch watch_;  // dies first: it looks at the communicator
+  NcclWatch watch_;  // dies first: it looks at the communicators
 };
 
 Memory NcclTransport::shared_memory(std::size_t bytes) {

@@ -16,8 +16,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-NcclWatch::NcclWatch(Communicator& communicator, std::shared_ptr<Watchpost> post, int rank, double deadline_s)
-    : communicator_(communicator),
+NcclWatch::NcclWatch(std::vector<Communicator*> communicators, std::shared_ptr<Watchpost> post, int rank,
+                     double deadline_s)
+    : communicators_(std::move(communicators)),
       post_(std::move(post)),
       rank_(rank),
       deadline_s_(deadline_s),
@@ -38,10 +39,18 @@ void NcclWatch::add(const Operation& operation, Event begin, Event end, Stream& 
   watched_.push_back({operation, std::move(begin), std::move(end), &stream, {}, false});
 }
 
+ncclResult_t NcclWatch::asynchronous_error() const {
+  for (const Communicator* each : communicators_) {
+    const ncclResult_t error = each != nullptr ? each->asynchronous_error() : ncclSuccess;
+    if (error != ncclSuccess) return error;
+  }
+  return ncclSuccess;
+}
+
 void NcclWatch::serve() {
   std::unique_lock lock(mutex_);
   while (!stopping_.wait_for(lock, kLookEvery, [this] { return stop_; })) {
-    const ncclResult_t error = communicator_.asynchronous_error();
+    const ncclResult_t error = asynchronous_error();
     const Watched* late = look();
     if (late == nullptr && (error == ncclSuccess || watched_.empty())) continue;
     const Watched watched = late != nullptr ? *late : watched_.front();
@@ -78,7 +87,8 @@ const NcclWatch::Watched* NcclWatch::look() {
 /// The stream fails first, so that nobody takes what the aborted kernels leave for a result.
 void NcclWatch::give_up(const Watched& watched, const Error& error) {
   watched.stream->fail(error);
-  communicator_.abort();
+  for (Communicator* each : communicators_)
+    if (each != nullptr) each->abort();
 }
 
 }  // namespace lockstep::comm

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "comm/nccl/communicator.h"
 #include "comm/transport/report.h"
@@ -18,8 +19,9 @@ namespace lockstep::comm {
 
 class NcclWatch {
  public:
-  /// `post` may be null. The communicator must outlive the watch.
-  NcclWatch(Communicator& communicator, std::shared_ptr<Watchpost> post, int rank, double deadline_s);
+  /// `post` may be null, and so may communicators; they must outlive the watch.
+  NcclWatch(std::vector<Communicator*> communicators, std::shared_ptr<Watchpost> post, int rank,
+            double deadline_s);
   NcclWatch(const NcclWatch&) = delete;
   NcclWatch& operator=(const NcclWatch&) = delete;
   ~NcclWatch();
@@ -42,7 +44,9 @@ class NcclWatch {
   [[nodiscard]] const Watched* look();
   void give_up(const Watched& watched, const Error& error);
 
-  Communicator& communicator_;
+  [[nodiscard]] ncclResult_t asynchronous_error() const;
+
+  std::vector<Communicator*> communicators_;
   std::shared_ptr<Watchpost> post_;
   int rank_;
   double deadline_s_;

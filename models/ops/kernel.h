@@ -45,7 +45,7 @@ struct Pass {
   Mode mode = Mode::train;
   FlatSpan values;      ///< parameters, f32 (masters)
   FlatSpan working;     ///< parameters in the compute dtype; equal to `values` when that is f32
-  FlatSpan gradients;   ///< f32; backward writes here
+  FlatSpan gradients;   ///< in BackendOptions::gradients; backward writes here
   FlatSpan state;       ///< running statistics, read in evaluation
   FlatSpan statistics;  ///< like state: forward in training writes this microbatch's statistics
   /// True: parameter gradients and statistics are added to what is there; false: overwritten. The executor
@@ -125,14 +125,15 @@ class Kernel {
 using SumHook = std::function<void(FlatSpan, Stream&)>;
 
 struct BackendOptions {
-  Device device = {};          ///< which GPU, for backends that have a choice
-  Dtype compute = Dtype::f32;  ///< f32 or bf16; on a GPU also f16
-  bool tf32 = false;           ///< f32 products may round their operands to TF32 (GPUs only)
-  bool tune = false;           ///< on a GPU: time the libraries' algorithms and keep the fastest
-  bool repeatable = false;     ///< on a GPU: the same bits again also where that is slower
-  int threads = 1;             ///< library threads of the compute stream
-  SumHook sum;                 ///< empty: a lone rank
-  int ranks = 1;               ///< how many ranks the hook sums over
+  Device device = {};            ///< which GPU, for backends that have a choice
+  Dtype compute = Dtype::f32;    ///< f32 or bf16; on a GPU also f16
+  Dtype gradients = Dtype::f32;  ///< of the gradient array; bf16 only on a GPU that computes in bf16
+  bool tf32 = false;             ///< f32 products may round their operands to TF32 (GPUs only)
+  bool tune = false;             ///< on a GPU: time the libraries' algorithms and keep the fastest
+  bool repeatable = false;       ///< on a GPU: the same bits again also where that is slower
+  int threads = 1;               ///< library threads of the compute stream
+  SumHook sum;                   ///< empty: a lone rank
+  int ranks = 1;                 ///< how many ranks the hook sums over
 };
 
 /// What a kernel is made from. `fused` lists further nodes this kernel runs after `node` (bias, activation,

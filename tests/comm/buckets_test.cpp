@@ -193,5 +193,18 @@ TEST(ExchangeSteps, gradients_of_another_dtype_are_refused) {
   EXPECT_EQ(exchange->report().messages, 0);
 }
 
+TEST(ExchangeSteps, halves_are_summed_but_not_compressed) {
+  const auto world = make_self_world();
+  const auto layout = layout_of({64});
+  const auto collectives = make_collectives(world->transport(1), schedule_named("ring"));
+  const FlatArray halves = make_array(Device{}, Dtype::bf16, 64);
+  const auto plain = make_exchange(layout, *collectives, {});
+  EXPECT_NO_THROW(plain->begin(halves.span));
+  ExchangeOptions options;
+  options.compression.name = "int8";
+  const auto compressing = make_exchange(layout, *collectives, options);
+  EXPECT_THROW(compressing->begin(halves.span), Error);
+}
+
 }  // namespace
 }  // namespace lockstep::comm

@@ -51,11 +51,14 @@ double dot(const std::vector<float>& a, const std::vector<float>& b) {
 Outcome train_once(const How& how, std::string_view model, const Case& which) {
   const OpSpec loss = loss_for(which.task);
   const Graph graph = build_graph(*make_model(model, which.given), which.task, kMicrobatch, &loss);
-  const auto backend = make_backend(
-      how.backend, {.compute = how.compute, .tune = how.tune, .threads = how.threads, .sum = {}});
+  const auto backend = make_backend(how.backend, {.compute = how.compute,
+                                                  .gradients = how.gradients,
+                                                  .tune = how.tune,
+                                                  .threads = how.threads,
+                                                  .sum = {}});
   const Device device = backend->device();
   const auto executor = make_executor(graph, *backend);
-  ParameterStore store(executor->parameter_layout(), executor->state_layout(), device);
+  ParameterStore store(executor->parameter_layout(), executor->state_layout(), device, {}, how.gradients);
   initialise(graph, 7, store);
   FlatArray statistics = make_array(device, Dtype::f32, store.state().count);
   FlatArray working = make_array(device, how.compute, store.values().count);
@@ -101,6 +104,23 @@ void expect_same_training(const Outcome& got, const Outcome& expected) {
     ASSERT_EQ(difference.size(), gradient.size()) << name;
     for (std::size_t i = 0; i < gradient.size(); ++i) difference[i] -= gradient[i];
     EXPECT_LT(length(difference), 2e-3 * length(gradient) + 1e-5 * largest) << name;
+  }
+}
+
+void expect_rounded_gradients(const Outcome& narrow, const Outcome& wide) {
+  EXPECT_EQ(narrow.loss, wide.loss);
+  double largest = 0;
+  for (const auto& [name, gradient] : wide.gradients) largest = std::max(largest, length(gradient));
+  ASSERT_EQ(narrow.gradients.size(), wide.gradients.size());
+  for (const auto& [name, gradient] : wide.gradients) {
+    const std::vector<float>& halves = narrow.gradients.at(name);
+    ASSERT_EQ(halves.size(), gradient.size()) << name;
+    std::vector<float> difference = halves;
+    for (std::size_t i = 0; i < gradient.size(); ++i) {
+      ASSERT_EQ(static_cast<float>(Bf16(halves[i])), halves[i]) << name;
+      difference[i] -= gradient[i];
+    }
+    EXPECT_LT(length(difference), 0.01 * length(gradient) + 1e-5 * largest) << name;
   }
 }
 

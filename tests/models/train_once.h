@@ -24,6 +24,7 @@ struct How {
   Dtype compute = Dtype::f32;
   int threads = 1;
   bool tune = false;
+  Dtype gradients = Dtype::f32;
 };
 
 /// One training pass from the initial values.
@@ -33,5 +34,7 @@ struct How {
 void expect_same_training(const Outcome& got, const Outcome& expected);
 /// 16 bits against f32: the gradients point the same way and are as long.
 void expect_same_direction(const Outcome& narrow, const Outcome& wide);
+/// Gradients kept in bf16 against the same pass with f32 ones: each to bf16's rounding, and really rounded.
+void expect_rounded_gradients(const Outcome& narrow, const Outcome& wide);
 
 }  // namespace lockstep::models

@@ -49,6 +49,11 @@ TEST_F(Refusal, unknown_part_lists_the_known) {
   expect_refused(train("--set optimizer.name=adamm"), 2, {"adamm", "adamw"});
 }
 
+TEST_F(Refusal, halves_as_gradients_without_a_gpu) {
+  expect_refused(train("--set train.gradients=bf16"), 2,
+                 {"train.gradients bf16", "GPU", "compress.name bf16"});
+}
+
 TEST_F(Refusal, missing_config_file) {
   expect_refused(shell("$L train /nowhere/c.yaml"), 2, {"/nowhere/c.yaml"});
 }

@@ -21,9 +21,10 @@ class Optimizer {
   /// Makes the memory for this part, which alone it updates and remembers from now on, from zero state. Once,
   /// before anything else but state_bytes_per_parameter(): a plan that is only printed needs no memory.
   virtual void own(const Part& part) = 0;
-  /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout; gradients are left
-  /// alone). Does nothing when scalars->skip is set. `scalars` is device memory. `working`, when it has
-  /// elements, is the values' copy in the compute dtype and becomes theirs again.
+  /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout, on a GPU also bf16
+  /// gradients; gradients are left alone). Does nothing when scalars->skip is set. `scalars` is device
+  /// memory. `working`, when it has elements, is the values' copy in the compute dtype and becomes theirs
+  /// again.
   virtual void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
                     FlatSpan working = {}) = 0;
   /// Bytes of memory per parameter besides values and gradients.

@@ -13,10 +13,11 @@ namespace lockstep::trainer {
 
 /// What an update works on: f32 arrays of one layout.
 struct UpdateArrays {
-  FlatSpan values, gradients;
-  FlatSpan first;    ///< momentum
-  FlatSpan second;   ///< second moment; no elements when the optimizer has none
-  FlatSpan working;  ///< values in the compute dtype, written along; no elements: none
+  FlatSpan values;
+  FlatSpan gradients;  ///< on a GPU also bf16, beside a bf16 working copy
+  FlatSpan first;      ///< momentum
+  FlatSpan second;     ///< second moment; no elements when the optimizer has none
+  FlatSpan working;    ///< values in the compute dtype, written along; no elements: none
 };
 
 class Updater {

@@ -76,6 +76,27 @@ __global__ void squares_f32_kernel(const float* x, std::int64_t count, void* scr
   finish_reduction(block_sum(sum, room), scratch, result, room);
 }
 
+/// As hot where gradients are halves.
+template <class T>
+__global__ void squares_packs_kernel(const T* x, std::int64_t count, void* scratch, double* result) {
+  __shared__ double room[32];
+  double sum = 0;
+  const std::int64_t packs = count / Pack<T>::kCount;
+  for (std::int64_t i = first_item(); i < packs; i += stride()) {
+    const auto pack = Pack<T>::load(x + i * Pack<T>::kCount);
+#pragma unroll
+    for (int k = 0; k < Pack<T>::kCount; ++k) {
+      const double value = to_float(pack.values[k]);
+      sum += value * value;
+    }
+  }
+  if (const std::int64_t i = packs * Pack<T>::kCount + first_item(); i < count) {
+    const double value = to_float(x[i]);
+    sum += value * value;
+  }
+  finish_reduction(block_sum(sum, room), scratch, result, room);
+}
+
 __device__ __forceinline__ bool finite(double x) { return isfinite(x); }
 __device__ __forceinline__ bool finite(float x) { return isfinite(x); }
 __device__ __forceinline__ bool finite(__nv_bfloat16 x) { return isfinite(__bfloat162float(x)); }
@@ -104,6 +125,9 @@ void cuda_sum_of_squares(FlatSpan x, FlatSpan result, Stream& stream) {
   if (x.dtype == Dtype::f32 && aligned(x.data)) {
     squares_f32_kernel<<<blocks, kBlockThreads, 0, on>>>(static_cast<const float*>(x.data), x.count,
                                                          scratch(stream), total);
+  } else if (x.dtype == Dtype::bf16 && aligned(x.data)) {
+    squares_packs_kernel<<<blocks, kBlockThreads, 0, on>>>(static_cast<const __nv_bfloat16*>(x.data), x.count,
+                                                           scratch(stream), total);
   } else {
     with_device_float(x.dtype, [&]<class T>(T*) {
       squares_kernel<<<blocks, kBlockThreads, 0, on>>>(static_cast<const T*>(x.data), x.count,

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "models/ops/cuda/batch_norm_loops.cuh"
+#include "models/ops/cuda/gradient.cuh"
 #include "models/ops/cuda/kernels.h"
 #include "models/ops/cuda/rowwise.h"
 
@@ -67,13 +68,12 @@ struct FinishOwnMoments {
 
 struct FinishGradients {
   Saved saved;
-  float *gamma, *beta;
-  bool add;
+  GradientSlot gamma, beta;
   __device__ void operator()(int c, double gradients, double products) const {
     saved.exchanged[c] = static_cast<float>(gradients);
     saved.exchanged[saved.channels + c] = static_cast<float>(products);
-    beta[c] = static_cast<float>(gradients) + (add ? beta[c] : 0.0F);
-    gamma[c] = static_cast<float>(products * static_cast<double>(saved.inverse[c])) + (add ? gamma[c] : 0.0F);
+    put(beta, c, static_cast<float>(gradients));
+    put(gamma, c, static_cast<float>(products * static_cast<double>(saved.inverse[c])));
   }
 };
 
@@ -227,8 +227,7 @@ class BatchNormKernel final : public CudaKernel {
 
   template <int kLot>
   void gradient_sums(const Pass& pass, Stream& stream) const {
-    const FinishGradients finish{kept(), slot<float>(pass.gradients, 0), slot<float>(pass.gradients, 1),
-                                 pass.accumulate};
+    const FinishGradients finish{kept(), gradient_slot(pass, 0), gradient_slot(pass, 1)};
     const auto launch = [&]<Mask kMask>() {
       const GradientSums<T, kLot, kMask> body{in<T>(), out<T>(), out_gradient<T>(), bits(),
                                               affine<kLot>(pass)};

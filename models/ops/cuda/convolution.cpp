@@ -5,7 +5,6 @@
 #include "models/ops/cuda/convolution_plans.h"
 #include "models/ops/cuda/kernels.h"
 #include "models/ops/cuda/rowwise.h"
-#include "models/ops/cuda/widen.h"
 
 namespace lockstep::models::cuda {
 namespace {
@@ -61,8 +60,7 @@ class Convolution final : public CudaKernel {
     void* dy = out_gradient<void>();
     if (epilogue_.activation != Activation::none)
       activation_gradient(out<void>(), dy, rows_.count * rows_.width, compute(), epilogue_, on);
-    if (settings_.bias)
-      column_sums(dy, rows_, compute(), slot<float>(pass.gradients, 1), pass.accumulate, fresh(), on);
+    if (settings_.bias) column_sums(dy, rows_, compute(), gradient_slot(pass, 1), fresh(), on);
     weight_gradient(pass, on);
     if (in_gradient<void>() != nullptr) input_gradient(pass, on);
   }
@@ -79,15 +77,15 @@ class Convolution final : public CudaKernel {
   }
 
   void weight_gradient(const Pass& pass, const On& on) {
-    auto* gradient = slot<float>(pass.gradients, 0);
+    const GradientSlot gradient = gradient_slot(pass, 0);
     const Dtype dtype = plans_.weight_gradient_dtype;
-    const bool direct = dtype == Dtype::f32 && !pass.accumulate && !plans_.folding;
-    plans_.weight_gradient->run(arrays(image(), direct ? gradient : fresh(), out_gradient<void>()),
+    const bool direct = dtype == gradient.dtype() && !gradient.add && !plans_.folding;
+    plans_.weight_gradient->run(arrays(image(), direct ? gradient.data : fresh(), out_gradient<void>()),
                                 workspace<void>(), on.stream);
     if (plans_.folding)
-      unfold_gradient(*plans_.folding, fresh(), dtype, gradient, pass.accumulate, on);
+      unfold_gradient(*plans_.folding, fresh(), dtype, gradient, on);
     else if (!direct)
-      widen(fresh(), dtype, gradient, weight_count(), pass.accumulate, on);
+      put_gradient(fresh(), dtype, gradient, weight_count(), on);
   }
 
   void input_gradient(const Pass& pass, const On& on) {

@@ -40,7 +40,8 @@ ConvolutionPlans::ConvolutionPlans(const Site& site, const ConvolutionSettings& 
                .tf32 = site.options.tf32,
                .tune = site.options.tune,
                .repeatable = site.options.repeatable,
-               .device = site.options.device} {
+               .device = site.options.device},
+      gradients_(site.options.gradients) {
   const auto ahead = settings.transposed ? Direction::image_gradient : Direction::forward;
   const auto back = settings.transposed ? Direction::forward : Direction::image_gradient;
   forward = find(ahead);
@@ -72,8 +73,8 @@ ConvolutionPlanPtr ConvolutionPlans::find(Direction direction) const {
   return direct_convolution(request);
 }
 
-/// In f32 where the library does that; in the compute dtype and widened where it does not, or where that is
-/// measured to be faster.
+/// In the dtype of the gradient array where the library does that; in the other one and converted where it
+/// does not, or where that is measured to be faster.
 void ConvolutionPlans::choose_weight_gradient() {
   ConvolutionRequest request = request_;
   request.direction = Direction::weight_gradient;
@@ -81,7 +82,13 @@ void ConvolutionPlans::choose_weight_gradient() {
   const ConvolutionPlanPtr wide = cudnn_convolution(request);
   request.written = request.dtype;
   const ConvolutionPlanPtr narrow = request.dtype == Dtype::f32 ? nullptr : cudnn_convolution(request);
-  if (narrow != nullptr && (wide == nullptr || narrow->measured_ms() + widening_ms() < wide->measured_ms())) {
+  const bool prefers_narrow = gradients_ == request.dtype;
+  const double ahead = prefers_narrow ? -converting_ms() : converting_ms();  // what f32 saves
+  const auto beats_wide = [&] {
+    const double narrow_ms = narrow->measured_ms() + ahead, wide_ms = wide->measured_ms();
+    return prefers_narrow ? narrow_ms <= wide_ms : narrow_ms < wide_ms;
+  };
+  if (narrow != nullptr && (wide == nullptr || beats_wide())) {
     weight_gradient = narrow;
     weight_gradient_dtype = request.dtype;
     return;
@@ -89,8 +96,9 @@ void ConvolutionPlans::choose_weight_gradient() {
   request.written = Dtype::f32;
   weight_gradient = wide != nullptr ? wide : direct_convolution(request);
 }
-/// About what another kernel and its traffic cost; 0 when nothing is measured, so that f32 wins.
-double ConvolutionPlans::widening_ms() const {
+/// About what another kernel and its traffic cost; 0 when nothing is measured, so that the array's dtype
+/// wins.
+double ConvolutionPlans::converting_ms() const {
   constexpr double kLaunch = 2e-3, kPerElement = 6 / kBytesPerMs;
   return request_.tune ? kLaunch + kPerElement * static_cast<double>(request_.geometry.weight().count()) : 0;
 }

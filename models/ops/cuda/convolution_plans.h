@@ -38,10 +38,11 @@ class ConvolutionPlans {
  private:
   [[nodiscard]] ConvolutionPlanPtr find(Direction direction) const;
   void choose_weight_gradient();
-  [[nodiscard]] double widening_ms() const;
+  [[nodiscard]] double converting_ms() const;
   void choose_adding(Direction direction);
 
   ConvolutionRequest request_;
+  Dtype gradients_;  ///< of the gradient array
 };
 
 /// Folded where that makes the first convolution of a network fast.

@@ -4,6 +4,7 @@
 #include <cub/device/device_radix_sort.cuh>
 #include <variant>
 
+#include "models/ops/cuda/gradient.cuh"
 #include "models/ops/cuda/kernels.h"
 #include "models/ops/cuda/lot.cuh"
 #include "models/ops/cuda/rowwise.h"
@@ -46,7 +47,7 @@ __device__ std::int64_t end_of_run(const std::int32_t* ids, std::int64_t begin, 
 /// Block b works on the run that begins at sorted place b, if one does.
 template <class T, int kCount>
 __global__ void scatter_runs_kernel(const std::int32_t* ids, const std::int32_t* places, const T* dy,
-                                    float* gradient, std::int64_t tokens, std::int64_t width,
+                                    GradientSlot gradient, std::int64_t tokens, std::int64_t width,
                                     std::int64_t vocabulary) {
   const std::int64_t begin = blockIdx.x;
   const std::int32_t id = ids[begin];
@@ -60,9 +61,8 @@ __global__ void scatter_runs_kernel(const std::int32_t* ids, const std::int32_t*
 #pragma unroll
       for (int c = 0; c < kCount; ++c) sum[c] += to_float(v.values[c]);
     }
-    float* to = gradient + id * width + column;
 #pragma unroll
-    for (int c = 0; c < kCount; ++c) to[c] += sum[c];
+    for (int c = 0; c < kCount; ++c) put(gradient, id * width + column + c, sum[c]);
   }
 }
 
@@ -96,11 +96,11 @@ class EmbeddingKernel final : public CudaKernel {
 
   void backward(const Pass& pass, Stream& stream) override {
     const cudaStream_t on = native(stream);
-    float* gradient = slot<float>(pass.gradients, 0);
-    if (!pass.accumulate) {
-      const std::int64_t count = padded_vocabulary(op_.vocabulary) * op_.width;
-      check(cudaMemsetAsync(gradient, 0, static_cast<std::size_t>(count) * sizeof(float), on),
-            "cudaMemsetAsync");
+    GradientSlot gradient = gradient_slot(pass, 0);
+    if (!gradient.add) {
+      const auto count = static_cast<std::size_t>(padded_vocabulary(op_.vocabulary) * op_.width);
+      check(cudaMemsetAsync(gradient.data, 0, count * size_of(gradient.dtype()), on), "cudaMemsetAsync");
+      gradient.add = true;  // rows whose token stands nowhere stay zero
     }
     auto* places = workspace<std::int32_t>();
     auto* sorted_places = workspace<std::int32_t>(list_bytes());
@@ -146,8 +146,8 @@ __global__ void add_positions_kernel(const T* x, const T* weight, T* y, std::int
 
 /// The gradient of a position is the sum over samples; positions beyond the samples' length get none.
 template <class T, int kCount>
-__global__ void sum_samples_kernel(const T* dy, float* gradient, std::int64_t samples, std::int64_t sample,
-                                   std::int64_t whole, bool add) {
+__global__ void sum_samples_kernel(const T* dy, GradientSlot gradient, std::int64_t samples,
+                                   std::int64_t sample, std::int64_t whole) {
   for (std::int64_t lot = first_item(); lot < whole / kCount; lot += stride()) {
     float sum[kCount] = {};
     if (lot * kCount < sample) {
@@ -158,9 +158,8 @@ __global__ void sum_samples_kernel(const T* dy, float* gradient, std::int64_t sa
         for (int i = 0; i < kCount; ++i) sum[i] += to_float(v.values[i]);
       }
     }
-    float* to = gradient + lot * kCount;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) to[i] = add ? to[i] + sum[i] : sum[i];
+    for (int i = 0; i < kCount; ++i) put(gradient, lot * kCount + i, sum[i]);
   }
 }
 
@@ -196,7 +195,7 @@ class PositionKernel final : public CudaKernel {
       constexpr int kCount = decltype(lot)::value;
       const std::int64_t whole = context_ * width_;
       sum_samples_kernel<T, kCount><<<blocks_for(whole / kCount, device(), 128), 128, 0, on>>>(
-          out_gradient<T>(), slot<float>(pass.gradients, 0), samples_, sample_, whole, pass.accumulate);
+          out_gradient<T>(), gradient_slot(pass, 0), samples_, sample_, whole);
     });
     check_launch("position_embedding backward");
     if (in_gradient<T>() != nullptr)

@@ -78,9 +78,9 @@ class FeedForwardKernel final : public CudaKernel {
   }
   void add_weight_gradient(const LinearProducts& products, const Pass& pass, std::size_t at,
                            const LinearShape& shape, const void* dy, const void* x, Stream& stream) {
-    products.weight_gradient(dy, x, slot<float>(pass.gradients, at),
-                             shape.bias ? slot<float>(pass.gradients, at + 1) : nullptr, pass.accumulate,
-                             workspace<void>(), stream);
+    products.weight_gradient(dy, x, gradient_slot(pass, at),
+                             shape.bias ? gradient_slot(pass, at + 1) : GradientSlot{}, workspace<void>(),
+                             stream);
   }
 
   Epilogue epilogue_;

@@ -1,6 +1,7 @@
 #include "models/ops/cuda/folding.h"
 
 #include "core/cuda/element.cuh"
+#include "models/ops/cuda/gradient.cuh"
 #include "models/ops/cuda/lot.cuh"
 
 namespace lockstep::models::cuda {
@@ -63,15 +64,14 @@ __global__ void fold_weight_kernel(Folding f, const T* weight, T* folded, int co
 }
 
 template <class T>
-__global__ void unfold_gradient_kernel(Folding f, const T* folded, float* gradient, int count, bool add) {
+__global__ void unfold_gradient_kernel(Folding f, const T* folded, GradientSlot gradient, int count) {
   const FoldedAxis &down = f.axes[0], &across = f.axes[1];
   for (int i = static_cast<int>(first_item()); i < count; i += static_cast<int>(stride())) {
     const int tap = i / f.channels, k = tap / across.kernel / down.kernel;
     const int r = tap / across.kernel % down.kernel + down.shift, s = tap % across.kernel + across.shift;
     const int row = (k * down.folded_kernel + r / down.stride) * across.folded_kernel + s / across.stride;
     const int pixel = r % down.stride * across.stride + s % across.stride;
-    const float value = to_float(folded[row * f.folded_channels + pixel * f.channels + i % f.channels]);
-    gradient[i] = add ? gradient[i] + value : value;
+    put(gradient, i, to_float(folded[row * f.folded_channels + pixel * f.channels + i % f.channels]));
   }
 }
 
@@ -132,12 +132,12 @@ void fold_weight(const Folding& f, const void* weight, void* folded, Dtype dtype
   check_launch("fold_weight");
 }
 
-void unfold_gradient(const Folding& f, const void* folded, Dtype dtype, float* gradient, bool add,
+void unfold_gradient(const Folding& f, const void* folded, Dtype dtype, const GradientSlot& gradient,
                      const On& on) {
   const int count = f.results * f.axes[0].kernel * f.axes[1].kernel * f.channels;
   with_device_float(dtype, [&]<class T>(T*) {
     unfold_gradient_kernel<<<blocks_for(count, on.device), kBlockThreads, 0, on.stream>>>(
-        f, static_cast<const T*>(folded), gradient, count, add);
+        f, static_cast<const T*>(folded), gradient, count);
   });
   check_launch("unfold_gradient");
 }

@@ -32,7 +32,7 @@ struct Folding {
 void fold_image(const Folding& f, const void* image, void* folded, Dtype dtype, const On& on);
 void fold_weight(const Folding& f, const void* weight, void* folded, Dtype dtype, const On& on);
 /// gradient (+)= the folded weight's.
-void unfold_gradient(const Folding& f, const void* folded, Dtype dtype, float* gradient, bool add,
+void unfold_gradient(const Folding& f, const void* folded, Dtype dtype, const GradientSlot& gradient,
                      const On& on);
 
 }  // namespace lockstep::models::cuda

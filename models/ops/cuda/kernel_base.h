@@ -8,6 +8,7 @@
 #include <memory>
 #include <utility>
 
+#include "models/ops/cuda/gradient.h"
 #include "models/ops/image_order.h"
 #include "models/ops/kernel.h"
 
@@ -77,6 +78,10 @@ class CudaKernel : public Kernel {
   template <class T>
   [[nodiscard]] T* slot(const FlatSpan& array, std::size_t i) const {
     return reinterpret_cast<T*>(array.at(bound_.parameters[i]));
+  }
+  /// Where the gradient of slot `i` goes in this pass.
+  [[nodiscard]] GradientSlot gradient_slot(const Pass& pass, std::size_t i) const {
+    return {slot<void>(pass.gradients, i), pass.gradients.dtype == Dtype::bf16, pass.accumulate};
   }
   [[nodiscard]] float* state(const FlatSpan& array, std::size_t i) const {
     return reinterpret_cast<float*>(array.at(bound_.states[i]));

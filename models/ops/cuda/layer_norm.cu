@@ -61,8 +61,7 @@ class LayerNormKernel final : public CudaKernel {
     }
     check_launch("layer_norm backward");
     parameter_totals<<<static_cast<unsigned>((2 * rows_.width + 31) / 32), dim3(32, 32), 0, on>>>(
-        partial, static_cast<int>(blocks()), rows_.width, slot<float>(pass.gradients, 0),
-        slot<float>(pass.gradients, 1), pass.accumulate);
+        partial, static_cast<int>(blocks()), rows_.width, gradient_slot(pass, 0), gradient_slot(pass, 1));
     check_launch("layer_norm backward");
   }
 

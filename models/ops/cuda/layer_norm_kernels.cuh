@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/cuda/element.cuh"
+#include "models/ops/cuda/gradient.cuh"
 
 namespace lockstep::models::cuda {
 
@@ -249,7 +250,7 @@ __global__ void __launch_bounds__(kNormThreads)
 }
 
 __global__ void __launch_bounds__(1024) parameter_totals(const float* partial, int blocks, std::int64_t width,
-                                                         float* weight, float* bias, bool add) {
+                                                         GradientSlot weight, GradientSlot bias) {
   __shared__ float room[32][33];
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * 32 + threadIdx.x;
   float sum = 0;
@@ -260,8 +261,10 @@ __global__ void __launch_bounds__(1024) parameter_totals(const float* partial, i
   if (threadIdx.y != 0 || at >= 2 * width) return;
   float total = 0;
   for (int lane = 0; lane < 32; ++lane) total += room[lane][threadIdx.x];
-  float* to = at < width ? weight + at : bias + (at - width);
-  *to = add ? *to + total : total;
+  if (at < width)
+    put(weight, at, total);
+  else
+    put(bias, at - width, total);
 }
 
 }  // namespace lockstep::models::cuda

@@ -48,9 +48,9 @@ class LinearKernel final : public CudaKernel {
     const On on{device(), lockstep::cuda::native(stream)};
     if (epilogue_.activation != Activation::none)
       activation_gradient(keeps() ? saved<void>() : out<void>(), dy, count, compute(), epilogue_, on);
-    products_.weight_gradient(dy, in<void>(), slot<float>(pass.gradients, 0),
-                              shape_.bias ? slot<float>(pass.gradients, 1) : nullptr, pass.accumulate,
-                              workspace<void>(), stream);
+    products_.weight_gradient(dy, in<void>(), gradient_slot(pass, 0),
+                              shape_.bias ? gradient_slot(pass, 1) : GradientSlot{}, workspace<void>(),
+                              stream);
     if (in_gradient<void>() != nullptr)
       products_.input_gradient(dy, slot<void>(pass.working, 0), in_gradient<void>(), adds(), nullptr,
                                workspace<void>(), stream);

@@ -31,13 +31,13 @@ ProductSpec forward_spec(const LinearShape& shape, Dtype dtype) {
           .output = dtype,
           .alignment = alignment_of(shape.in, shape.out, dtype)};
 }
-ProductSpec weight_spec(const LinearShape& shape, Dtype dtype) {
+ProductSpec weight_spec(const LinearShape& shape, Dtype dtype, Dtype gradients) {
   return {.m = shape.out,
           .n = shape.in,
           .k = shape.rows,
           .transpose_a = true,
           .input = dtype,
-          .output = Dtype::f32,
+          .output = gradients,
           .alignment = alignment_of(shape.in, shape.out, dtype)};
 }
 ProductSpec input_spec(const LinearShape& shape, Dtype dtype) {
@@ -69,7 +69,7 @@ LinearProducts::LinearProducts(const LinearShape& shape, const BackendOptions& o
   if (forward.tail != Tail::none || epilogue.activation == Activation::none)
     forward_ = Product::try_make(forward, policy);
   if (!forward_) forward_plain_.emplace(forward_spec(shape, dtype_), policy);
-  weight_.emplace(weight_spec(shape, dtype_), policy);
+  weight_.emplace(weight_spec(shape, dtype_, options.gradients), policy);
   ProductSpec input = input_spec(shape, dtype_);
   input.tail = Tail::gelu_gradient;
   if (tail_of(input_from, dtype_) == Tail::gelu) input_ = Product::try_make(input, policy);
@@ -92,11 +92,12 @@ void LinearProducts::forward(const Forward& f, const Weights& weights, void* wor
                   {device_, lockstep::cuda::native(stream)});
 }
 
-void LinearProducts::weight_gradient(const void* dy, const void* x, float* weight, float* bias, bool add,
-                                     void* workspace, Stream& stream) const {
-  weight_->run({.a = dy, .b = x, .c = weight, .added = add ? weight : nullptr}, workspace, stream);
+void LinearProducts::weight_gradient(const void* dy, const void* x, const GradientSlot& weight,
+                                     const GradientSlot& bias, void* workspace, Stream& stream) const {
+  weight_->run({.a = dy, .b = x, .c = weight.data, .added = weight.add ? weight.data : nullptr}, workspace,
+               stream);
   if (!shape_.bias) return;
-  column_sums(dy, out_rows(), dtype_, bias, add, static_cast<std::byte*>(workspace) + kProductWorkspace,
+  column_sums(dy, out_rows(), dtype_, bias, static_cast<std::byte*>(workspace) + kProductWorkspace,
               {device_, lockstep::cuda::native(stream)});
 }
 

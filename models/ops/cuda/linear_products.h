@@ -38,8 +38,8 @@ class LinearProducts {
   void forward(const Forward& f, const Weights& weights, void* workspace, Stream& stream) const;
 
   /// Gradients of W and b from dy; `scratch` lies behind the products' workspace.
-  void weight_gradient(const void* dy, const void* x, float* weight, float* bias, bool add, void* workspace,
-                       Stream& stream) const;
+  void weight_gradient(const void* dy, const void* x, const GradientSlot& weight, const GradientSlot& bias,
+                       void* workspace, Stream& stream) const;
   /// dx (+)= dy W, times the derivative of what made x (`seen`, as reads_input() says).
   void input_gradient(const void* dy, const void* weight, void* dx, bool add, const void* seen,
                       void* workspace, Stream& stream) const;

@@ -1,4 +1,5 @@
 #include "core/cuda/element.cuh"
+#include "models/ops/cuda/gradient.cuh"
 #include "models/ops/cuda/lot.cuh"
 #include "models/ops/cuda/rowwise.h"
 
@@ -87,8 +88,8 @@ __global__ void __launch_bounds__(32 * kLanes)
   }
 }
 
-__global__ void __launch_bounds__(1024) column_totals_kernel(const float* partial, std::int64_t chunks,
-                                                             std::int64_t width, float* sums, bool add) {
+__global__ void __launch_bounds__(1024)
+    column_totals_kernel(const float* partial, std::int64_t chunks, std::int64_t width, GradientSlot sums) {
   __shared__ float room[32][33];
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * 32 + threadIdx.x;
   float sum = 0;
@@ -100,7 +101,7 @@ __global__ void __launch_bounds__(1024) column_totals_kernel(const float* partia
   if (threadIdx.y != 0 || column >= width) return;
   float total = 0;
   for (int lane = 0; lane < 32; ++lane) total += room[lane][threadIdx.x];
-  sums[column] = add ? sums[column] + total : total;
+  put(sums, column, total);
 }
 
 template <class T>
@@ -147,7 +148,7 @@ std::size_t column_sums_bytes(const Rows& rows) {
   return static_cast<std::size_t>(chunk_count(rows) * rows.width) * sizeof(float);
 }
 
-void column_sums(const void* x, const Rows& rows, Dtype dtype, float* sums, bool add, void* scratch,
+void column_sums(const void* x, const Rows& rows, Dtype dtype, const GradientSlot& sums, void* scratch,
                  const On& on) {
   auto* partial = static_cast<float*>(scratch);
   const std::int64_t chunks = chunk_count(rows);
@@ -163,7 +164,7 @@ void column_sums(const void* x, const Rows& rows, Dtype dtype, float* sums, bool
   });
   check_launch("column_sums");
   column_totals_kernel<<<static_cast<unsigned>((rows.width + 31) / 32), dim3(32, 32), 0, on.stream>>>(
-      partial, chunks, rows.width, sums, add);
+      partial, chunks, rows.width, sums);
   check_launch("column_sums");
 }
 

@@ -10,6 +10,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "models/ops/cuda/activation.cuh"
+#include "models/ops/cuda/gradient.h"
 #include "models/ops/image_order.h"
 
 namespace lockstep::models::cuda {
@@ -32,7 +33,7 @@ void activation_gradient(const void* seen, void* gradient, std::int64_t count, D
 /// Scratch bytes that a sum of columns needs.
 [[nodiscard]] std::size_t column_sums_bytes(const Rows& rows);
 /// sums (+)= column sums of x, in an order that the shape alone fixes.
-void column_sums(const void* x, const Rows& rows, Dtype dtype, float* sums, bool add, void* scratch,
+void column_sums(const void* x, const Rows& rows, Dtype dtype, const GradientSlot& sums, void* scratch,
                  const On& on);
 
 /// to (+)= from; they may be the same memory.

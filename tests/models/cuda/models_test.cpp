@@ -28,6 +28,17 @@ TEST_P(EveryModelOnGpu, in_16_bits_points_where_f32_points) {
   }
 }
 
+TEST_P(EveryModelOnGpu, keeps_gradients_in_bf16_to_its_rounding) {
+  LOCKSTEP_NEEDS_GPU();
+  for (const Case& each : cases_of(GetParam())) {
+    const How how{.backend = "cuda", .compute = Dtype::bf16};
+    const Outcome wide = train_once(how, GetParam(), each);
+    const Outcome narrow =
+        train_once({.backend = "cuda", .compute = Dtype::bf16, .gradients = Dtype::bf16}, GetParam(), each);
+    expect_rounded_gradients(narrow, wide);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Table, EveryModelOnGpu, ::testing::ValuesIn(model_names()),
                          [](const auto& row) { return std::string(row.param); });
 

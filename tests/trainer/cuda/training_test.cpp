@@ -198,6 +198,18 @@ TEST_F(GpuTraining, compressed_steps_are_not_recorded_and_say_so) {
   }
 }
 
+TEST_F(GpuTraining, gradients_in_bf16_follow_those_in_f32) {
+  LOCKSTEP_NEEDS_VISIBLE_GPU();
+  const Overrides tokens = with(kTokens, with(kOnGpu, {"train.precision=bf16", "batch.microbatch=8"}));
+  for (const char* optimizer : {"adamw", "sgd", "lars", "lamb"}) {
+    const Overrides own = with(tokens, {std::string("optimizer.name=") + optimizer});
+    const Told narrow =
+        run("tokens", with(own, {"train.gradients=bf16"}), std::string("narrow-") + optimizer);
+    expect_close(run("tokens", own, std::string("wide-") + optimizer).losses, narrow.losses, 1e-2f);
+    EXPECT_LT(narrow.losses.back(), narrow.losses.front()) << optimizer;
+  }
+}
+
 TEST_F(GpuTraining, an_absent_gpu_is_named_with_the_cure) {
   LOCKSTEP_NEEDS_VISIBLE_GPU();
   try {

@@ -1,6 +1,7 @@
 // Norms by slot, in two passes: a block sums a tile, then a warp adds the tiles of its slot in a fixed order,
 // so bits repeat.
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "core/cuda/element.cuh"
@@ -25,17 +26,24 @@ __device__ __forceinline__ double squares(float4 x) {
          static_cast<double>(x.w) * x.w;
 }
 
-__global__ void tile_norms_kernel(const Tile* tiles, const float* values, const float* gradients,
+__device__ __forceinline__ double squares(const float* from, int quad) {
+  return squares(reinterpret_cast<const float4*>(from)[quad]);
+}
+__device__ __forceinline__ double squares(const __nv_bfloat16* from, int quad) {
+  const __nv_bfloat16* x = from + quad * 4;
+  return squares(float4{to_float(x[0]), to_float(x[1]), to_float(x[2]), to_float(x[3])});
+}
+
+template <class Gradient>
+__global__ void tile_norms_kernel(const Tile* tiles, const float* values, const Gradient* gradients,
                                   Squares* partial, const StepScalars* scalars) {
   if (scalars->skip != kSkipNone) return;
   __shared__ double room[32];
   const Tile tile = tiles[blockIdx.x];
-  const auto* w = reinterpret_cast<const float4*>(values + tile.first);
-  const auto* g = reinterpret_cast<const float4*>(gradients + tile.first);
   Squares sum;
   for (int i = static_cast<int>(threadIdx.x); i < tile.count / 4; i += static_cast<int>(blockDim.x)) {
-    sum.first += squares(w[i]);
-    sum.second += squares(g[i]);
+    sum.first += squares(values + tile.first, i);
+    sum.second += squares(gradients + tile.first, i);
   }
   sum.first = block_sum(sum.first, room);
   sum.second = block_sum(sum.second, room);
@@ -98,11 +106,14 @@ SlotTables::SlotTables(const SlotLayout& layout, Device device) {
   slot_count_ = static_cast<int>(slots.size());
 }
 
-void tile_norms(const SlotTables& tables, const float* values, const float* gradients,
-                const StepScalars* scalars, cudaStream_t stream) {
+void tile_norms(const SlotTables& tables, const float* values, FlatSpan gradients, const StepScalars* scalars,
+                cudaStream_t stream) {
   if (tables.tile_count() == 0) return;
-  tile_norms_kernel<<<tables.tile_count(), kBlockThreads, 0, stream>>>(tables.tiles(), values, gradients,
-                                                                       tables.partial(), scalars);
+  with_device_float(gradients.dtype, [&]<class T>(T*) {
+    if constexpr (std::is_same_v<T, float> || std::is_same_v<T, __nv_bfloat16>)
+      tile_norms_kernel<<<tables.tile_count(), kBlockThreads, 0, stream>>>(
+          tables.tiles(), values, static_cast<const T*>(gradients.data), tables.partial(), scalars);
+  });
   check_launch("tile_norms");
 }
 

@@ -56,8 +56,8 @@ class SlotTables {
 };
 
 /// partial[tile] = squares of values and of gradients.
-void tile_norms(const SlotTables& tables, const float* values, const float* gradients,
-                const StepScalars* scalars, cudaStream_t stream);
+void tile_norms(const SlotTables& tables, const float* values, FlatSpan gradients, const StepScalars* scalars,
+                cudaStream_t stream);
 /// ratios[slot] from the partial sums of its tiles, added in order.
 void lars_ratios(const SlotTables& tables, const LarsRule& rule, const StepScalars* scalars,
                  cudaStream_t stream);

@@ -121,15 +121,25 @@ __device__ __forceinline__ void store(float* to, std::int64_t quad, const float 
   reinterpret_cast<float4*>(to)[quad] = *reinterpret_cast<const float4*>(x);
 }
 
+__device__ __forceinline__ void load(const __nv_bfloat16* from, std::int64_t quad, float (&x)[4]) {
+  union {
+    uint2 bits;
+    __nv_bfloat16 values[4];
+  } in;
+  in.bits = reinterpret_cast<const uint2*>(from)[quad];
+#pragma unroll
+  for (int k = 0; k < 4; ++k) x[k] = to_float(in.values[k]);
+}
+
 struct Pointers {
   float* values;
-  const float* gradients;
+  const void* gradients;
   float *first, *second;
   void* working;
 };
 
 /// `Working` is float where there is no working copy.
-template <class Working, bool kTwoMoments, bool kMovesMoments, class Rule>
+template <class Working, class Gradient, bool kTwoMoments, bool kMovesMoments, class Rule>
 __global__ void __launch_bounds__(kBlockThreads)
     update_kernel(Pointers arrays, const std::int32_t* codes, std::int64_t quads, const StepScalars* scalars,
                   Rule rule) {
@@ -143,7 +153,7 @@ __global__ void __launch_bounds__(kBlockThreads)
        i += step) {
     alignas(16) float w[4], g[4] = {}, m[4], v[4] = {};
     load(arrays.values, i, w);
-    if constexpr (kMovesMoments) load(arrays.gradients, i, g);
+    if constexpr (kMovesMoments) load(static_cast<const Gradient*>(arrays.gradients), i, g);
     load(arrays.first, i, m);
     if constexpr (kTwoMoments) load(arrays.second, i, v);
     const auto& numbers = rule.numbers_of(shared, codes[i / (kSlotAlignment / 4)]);
@@ -157,6 +167,7 @@ __global__ void __launch_bounds__(kBlockThreads)
 }
 
 /// LAMB's first half: moves the moments and sums the squares of values and direction by tile.
+template <class Gradient>
 __global__ void moments_kernel(Pointers arrays, const Tile* tiles, const SlotTiles* slots, Squares* partial,
                                AdamRule rule, const StepScalars* scalars) {
   if (scalars->skip != kSkipNone) return;
@@ -170,7 +181,7 @@ __global__ void moments_kernel(Pointers arrays, const Tile* tiles, const SlotTil
     const std::int64_t quad = tile.first / 4 + i;
     alignas(16) float w[4], g[4], m[4], v[4];
     load(arrays.values, quad, w);
-    load(arrays.gradients, quad, g);
+    load(static_cast<const Gradient*>(arrays.gradients), quad, g);
     load(arrays.first, quad, m);
     load(arrays.second, quad, v);
 #pragma unroll
@@ -189,7 +200,7 @@ __global__ void moments_kernel(Pointers arrays, const Tile* tiles, const SlotTil
 }
 
 Pointers pointers_of(const UpdateArrays& arrays) {
-  return {static_cast<float*>(arrays.values.data), static_cast<const float*>(arrays.gradients.data),
+  return {static_cast<float*>(arrays.values.data), arrays.gradients.data,
           static_cast<float*>(arrays.first.data), static_cast<float*>(arrays.second.data),
           arrays.working.data};
 }
@@ -199,12 +210,14 @@ void launch(const UpdateArrays& arrays, const SlotTables& tables, const Rule& ru
             const StepScalars* scalars, cudaStream_t on) {
   const std::int64_t quads = arrays.values.count / 4;
   if (quads == 0) return;
-  const auto run = [&]<class Working>(Working*) {
-    update_kernel<Working, kTwoMoments, kMovesMoments>
+  const auto run = [&]<class Working, class Gradient = float>(Working*, Gradient* = nullptr) {
+    update_kernel<Working, Gradient, kTwoMoments, kMovesMoments>
         <<<blocks_for(quads, arrays.values.device), kBlockThreads, 0, on>>>(
             pointers_of(arrays), tables.codes(), quads, scalars, rule);
   };
-  if (arrays.working.count == 0) {
+  if (arrays.gradients.dtype == Dtype::bf16) {
+    run(static_cast<__nv_bfloat16*>(nullptr), static_cast<__nv_bfloat16*>(nullptr));
+  } else if (arrays.working.count == 0) {
     run(static_cast<float*>(nullptr));
   } else if (arrays.working.dtype == Dtype::bf16) {
     run(static_cast<__nv_bfloat16*>(nullptr));
@@ -234,7 +247,7 @@ class CudaUpdater final : public Updater {
             Stream& stream) override {
     const cudaStream_t on = native(stream);
     const Pointers pointers = pointers_of(arrays);
-    tile_norms(tables_, pointers.values, pointers.gradients, scalars, on);
+    tile_norms(tables_, pointers.values, arrays.gradients, scalars, on);
     lars_ratios(tables_, rule, scalars, on);
     launch<false>(arrays, tables_, LarsUpdate{rule, tables_.ratios()}, scalars, on);
   }
@@ -243,8 +256,14 @@ class CudaUpdater final : public Updater {
             Stream& stream) override {
     if (tables_.tile_count() == 0) return;
     const cudaStream_t on = native(stream);
-    moments_kernel<<<tables_.tile_count(), kBlockThreads, 0, on>>>(
-        pointers_of(arrays), tables_.tiles(), tables_.slots(), tables_.partial(), rule, scalars);
+    const auto move = [&]<class Gradient>(Gradient*) {
+      moments_kernel<Gradient><<<tables_.tile_count(), kBlockThreads, 0, on>>>(
+          pointers_of(arrays), tables_.tiles(), tables_.slots(), tables_.partial(), rule, scalars);
+    };
+    if (arrays.gradients.dtype == Dtype::bf16)
+      move(static_cast<__nv_bfloat16*>(nullptr));
+    else
+      move(static_cast<float*>(nullptr));
     check_launch("moments");
     lamb_ratios(tables_, scalars, on);
     launch<true, false>(arrays, tables_, LambUpdate{rule, tables_.ratios()}, scalars, on);

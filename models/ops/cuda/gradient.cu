@@ -1,7 +1,9 @@
-#include "models/ops/cuda/widen.h"
+#include "models/ops/cuda/gradient.h"
 
 #include "core/cuda/element.cuh"
+#include "models/ops/cuda/gradient.cuh"
 #include "models/ops/cuda/lot.cuh"
+#include "models/ops/cuda/rowwise.h"
 
 namespace lockstep::models::cuda {
 namespace {
@@ -10,27 +12,26 @@ using namespace lockstep::cuda;
 
 /// Four elements a thread and turn.
 template <class T>
-__global__ void widen_kernel(const T* from, float* to, std::int64_t count, bool add) {
+__global__ void put_kernel(const T* from, GradientSlot to, std::int64_t count) {
   constexpr int kTurn = 4;
   for (std::int64_t i = first_item() * kTurn; i < count; i += stride() * kTurn) {
 #pragma unroll
     for (int j = 0; j < kTurn; ++j) {
       if (i + j >= count) break;
-      const float value = to_float(from[i + j]);
-      to[i + j] = add ? to[i + j] + value : value;
+      put(to, i + j, to_float(from[i + j]));
     }
   }
 }
 
 }  // namespace
 
-void widen(const void* from, Dtype dtype, float* to, std::int64_t count, bool add, const On& on) {
+void put_gradient(const void* from, Dtype dtype, const GradientSlot& to, std::int64_t count, const On& on) {
   if (count == 0) return;
   with_device_float(dtype, [&]<class T>(T*) {
-    widen_kernel<<<blocks_for(count / 4 + 1, on.device), kBlockThreads, 0, on.stream>>>(
-        static_cast<const T*>(from), to, count, add);
+    put_kernel<<<blocks_for(count / 4 + 1, on.device), kBlockThreads, 0, on.stream>>>(
+        static_cast<const T*>(from), to, count);
   });
-  check_launch("widen");
+  check_launch("put_gradient");
 }
 
 }  // namespace lockstep::models::cuda
