@@ -1,6 +1,7 @@
 // The code of one value, in formulas that every device compiles, so that payloads have the same bytes on all.
 // They must be inlined: only then does a clone of the calling loop compile them for its instruction set
-// (core/cpu_dispatch.h). Products and sums are rounded one by one: no fused multiply-add.
+// (core/cpu_dispatch.h). Products and sums are rounded one by one: no fused multiply-add. Constants must not
+// be bound to references (std::min of one): on a GPU they have no address.
 #pragma once
 
 #include <algorithm>
@@ -81,7 +82,7 @@ inline constexpr std::uint32_t kHighestPower = 127;
 LOCKSTEP_INLINE constexpr std::uint32_t power_code(float x, std::uint32_t random) {
   const std::uint32_t exponent = (magnitude_bits(x) + (random & 0x7fffffu)) >> 23;
   const std::uint32_t above = std::max(exponent, kLowestExponent - 1) - (kLowestExponent - 1);
-  return std::min(above, kHighestPower) | (std::bit_cast<std::uint32_t>(x) >> 31) << 7;
+  return (above < kHighestPower ? above : kHighestPower) | (std::bit_cast<std::uint32_t>(x) >> 31) << 7;
 }
 LOCKSTEP_INLINE constexpr float power_value(std::uint32_t code) {
   const std::uint32_t above = code & 127u;
