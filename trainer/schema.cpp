@@ -134,8 +134,8 @@ Schema config_schema() {
   KindSchema allreduce = comm::schedules().schema(kDefaultSchedule);
   allreduce.rows.insert(allreduce.rows.begin(),
                         {kDefaultSchedule,
-                         "`shared` where all ranks are CPUs of one node and train.reproducible is off, else "
-                         "`halving_doubling`",
+                         "`library` on GPUs, `shared` where all ranks are CPUs of one node, else and with "
+                         "train.reproducible `halving_doubling`",
                          {}});
   Schema schema;
   schema.sections = {{"run", kRun},           {"batch", kBatch},           {"train", kTrain},

@@ -14,6 +14,9 @@ constexpr std::string_view kDefault = "halving_doubling";
 // CPU ranks of one node read each other's memory: the same bits in a half to a fifth of the time from 1 MiB
 // up (docs/collectives.md). Reproducible mode keeps to messages, which every transport has.
 constexpr std::string_view kOnOneNode = "shared";
+// NCCL's own, which also crosses nodes well. On two GPUs of one node `peer` is faster still
+// (docs/benchmarks.md), but not all GPUs reach each other.
+constexpr std::string_view kOnGpus = "library";
 
 constexpr std::span<const Setting> kNoSettings{};
 
@@ -56,7 +59,9 @@ std::unique_ptr<Schedule> schedule_called(const std::string& text) {
 }
 
 std::string_view default_schedule(const SchedulePlace& place) noexcept {
-  return place.host && place.one_node && !place.reproducible ? kOnOneNode : kDefault;
+  if (place.reproducible) return kDefault;
+  if (!place.host) return kOnGpus;
+  return place.one_node ? kOnOneNode : kDefault;
 }
 
 }  // namespace lockstep::comm

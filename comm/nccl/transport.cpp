@@ -40,9 +40,11 @@ std::optional<ncclDataType_t> nccl_type(Dtype dtype) {
   }
 }
 
-/// Sums of registered memory up to here go by NCCL's symmetric kernels, larger ones by its rings: measured on
-/// two GPUs joined by NVLink (docs/benchmarks.md).
-constexpr std::size_t kMostSymmetricBytes = 32 << 20;
+/// Whether NCCL's symmetric kernels, which read registered memory of peers, beat its rings: measured on two
+/// GPUs joined by NVLink (docs/benchmarks.md).
+bool worth_symmetric(std::size_t bytes) {
+  return bytes <= 32 << 10 || (bytes > 2 << 20 && bytes <= 32 << 20);
+}
 
 class NcclTransport final : public Transport {
  public:
@@ -88,7 +90,7 @@ class NcclTransport final : public Transport {
     const std::optional<ncclDataType_t> type = nccl_type(data.dtype);
     if (!type) return false;
     // NCCL reads registered memory directly wherever its communicator knows it, also where rings are faster.
-    const bool ring = plain_ != nullptr && data.bytes() > kMostSymmetricBytes;
+    const bool ring = plain_ != nullptr && !worth_symmetric(data.bytes());
     const ncclComm_t sums = ring ? plain_->get() : comm();
     watched(operation, stream, [&](cudaStream_t on) {
       check_nccl(

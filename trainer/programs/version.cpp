@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "comm/device_transport.h"
 #include "comm/worlds.h"
 #include "core/backends.h"
 #include "data/info.h"
@@ -31,6 +32,7 @@ std::string version_text() {
       "  oneDNN    {}\n"
       "  CUDA      {}\n"
       "{}"
+      "  NCCL      {}\n"
       "  compiler  {}\n";
   std::string libraries;
   for (const auto& [name, version] : models::cuda_libraries())
@@ -38,7 +40,7 @@ std::string version_text() {
   return fmt::format(kText, LOCKSTEP_VERSION, comm::mpi_library(), data::hdf5_version(),
                      models::onednn_version(),
                      is_built(DeviceKind::cuda) ? backend_of({DeviceKind::cuda, 0}).versions() : "no",
-                     libraries, compiler());
+                     libraries, comm::nccl_version(), compiler());
 }
 
 }  // namespace lockstep::programs
