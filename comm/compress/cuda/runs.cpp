@@ -2,18 +2,11 @@
 
 #include <algorithm>
 
+#include "core/cuda/on_device.h"
+
 namespace lockstep::comm::gpu {
-namespace {
 
-template <class T>
-Memory on_device(const std::vector<T>& host, Device device) {
-  Memory memory = allocate(device, host.size() * sizeof(T));
-  if (!host.empty())
-    copy_from_host(host.data(), memory.view(Dtype::u8, static_cast<std::int64_t>(host.size() * sizeof(T))));
-  return memory;
-}
-
-}  // namespace
+using lockstep::cuda::on_device;
 
 RunNotes::RunNotes(const RunList& runs, Device device)
     : device_(device), table_(on_device(runs.list, device)) {}

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/cuda/element.cuh"
+#include "core/cuda/on_device.h"
 #include "trainer/optim/cuda/slot_tables.h"
 
 namespace lockstep::trainer::cuda {
@@ -12,14 +13,6 @@ namespace lockstep::trainer::cuda {
 namespace {
 
 using namespace lockstep::cuda;
-
-template <class T>
-Memory on_device(const std::vector<T>& host, Device device) {
-  Memory memory = allocate(device, host.size() * sizeof(T));
-  if (!host.empty())
-    copy_from_host(host.data(), memory.view(Dtype::u8, static_cast<std::int64_t>(host.size() * sizeof(T))));
-  return memory;
-}
 
 __device__ __forceinline__ double squares(float4 x) {
   return static_cast<double>(x.x) * x.x + static_cast<double>(x.y) * x.y + static_cast<double>(x.z) * x.z +
