@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "tests/trainer/weights_subject.h"
 
 namespace lockstep::trainer {
 namespace {
@@ -38,16 +39,6 @@ class Safetensors : public testing::Test {
   static std::string contents(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
-  }
-  static std::string refusal(const auto& action) {
-    try {
-      action();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.fault(), Fault::checkpoint);
-      EXPECT_FALSE(error.hint().empty());
-      return error.what();
-    }
-    return "no error";
   }
   void expect_refused(const std::string& header, const std::string& data, const std::string& part) const {
     const std::string what = refusal([&] { (void)read_safetensors(file(header, data)); });
