@@ -52,14 +52,11 @@ class NcclTransport final : public Transport {
   NcclTransport(std::unique_ptr<Communicator> communicator, World& world, const Topology& topology,
                 const TransportSite& site, const CommunicatorOptions& options)
       : communicator_(std::move(communicator)),
-        plain_(options.register_memory && world.size() > 1
-                   ? std::make_unique<Communicator>(*communicator_, options)
-                   : nullptr),
         world_(world),
         site_(site),
         options_(options),
         topology_(topology),
-        watch_({communicator_.get(), plain_.get()}, world.watchpost(), world.rank(), site.deadline_s) {}
+        watch_(*communicator_, world.watchpost(), world.rank(), site.deadline_s) {}
 
   [[nodiscard]] int rank() const noexcept override { return world_.rank(); }
   [[nodiscard]] int size() const noexcept override { return world_.size(); }
@@ -124,7 +121,7 @@ class NcclTransport final : public Transport {
   }
 
   std::unique_ptr<Communicator> communicator_;
-  std::unique_ptr<Communicator> plain_;  ///< knows no registered memory; null where none is registered
+  std::unique_ptr<Communicator> plain_;  ///< knows no registered memory; null until some was lent
   World& world_;
   TransportSite site_;
   CommunicatorOptions options_;
@@ -136,6 +133,10 @@ class NcclTransport final : public Transport {
 
 Memory NcclTransport::shared_memory(std::size_t bytes) {
   if (!options_.register_memory || bytes == 0) return {};
+  if (plain_ == nullptr && size() > 1) {
+    plain_ = std::make_unique<Communicator>(*communicator_, options_);
+    watch_.add(*plain_);
+  }
   constexpr std::size_t kWindow = 4096;  // windows are whole pages
   const std::size_t whole = (bytes + kWindow - 1) / kWindow * kWindow;
   void* data = nullptr;

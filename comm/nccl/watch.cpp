@@ -16,12 +16,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-NcclWatch::NcclWatch(std::vector<Communicator*> communicators, std::shared_ptr<Watchpost> post, int rank,
-                     double deadline_s)
-    : communicators_(std::move(communicators)),
-      post_(std::move(post)),
+NcclWatch::NcclWatch(Communicator& communicator, std::shared_ptr<Watchpost> post, int rank, double deadline_s)
+    : post_(std::move(post)),
       rank_(rank),
       deadline_s_(deadline_s),
+      communicators_{&communicator},
       thread_([this] { serve(); }) {}
 
 NcclWatch::~NcclWatch() {
@@ -33,6 +32,11 @@ NcclWatch::~NcclWatch() {
   thread_.join();
 }
 
+void NcclWatch::add(Communicator& communicator) {
+  const std::lock_guard lock(mutex_);
+  communicators_.push_back(&communicator);
+}
+
 void NcclWatch::add(const Operation& operation, Event begin, Event end, Stream& stream) {
   if (post_) post_->publish(position_in(operation, true));
   const std::lock_guard lock(mutex_);
@@ -41,7 +45,7 @@ void NcclWatch::add(const Operation& operation, Event begin, Event end, Stream& 
 
 ncclResult_t NcclWatch::asynchronous_error() const {
   for (const Communicator* each : communicators_) {
-    const ncclResult_t error = each != nullptr ? each->asynchronous_error() : ncclSuccess;
+    const ncclResult_t error = each->asynchronous_error();
     if (error != ncclSuccess) return error;
   }
   return ncclSuccess;
@@ -87,8 +91,8 @@ const NcclWatch::Watched* NcclWatch::look() {
 /// The stream fails first, so that nobody takes what the aborted kernels leave for a result.
 void NcclWatch::give_up(const Watched& watched, const Error& error) {
   watched.stream->fail(error);
-  for (Communicator* each : communicators_)
-    if (each != nullptr) each->abort();
+  const std::lock_guard lock(mutex_);
+  for (Communicator* each : communicators_) each->abort();
 }
 
 }  // namespace lockstep::comm

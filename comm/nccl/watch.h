@@ -19,13 +19,14 @@ namespace lockstep::comm {
 
 class NcclWatch {
  public:
-  /// `post` may be null, and so may communicators; they must outlive the watch.
-  NcclWatch(std::vector<Communicator*> communicators, std::shared_ptr<Watchpost> post, int rank,
-            double deadline_s);
+  /// `post` may be null; communicators must outlive the watch.
+  NcclWatch(Communicator& communicator, std::shared_ptr<Watchpost> post, int rank, double deadline_s);
   NcclWatch(const NcclWatch&) = delete;
   NcclWatch& operator=(const NcclWatch&) = delete;
   ~NcclWatch();
 
+  /// Another communicator that operations may run on.
+  void add(Communicator& communicator);
   /// An operation that stands between two points of `stream`.
   void add(const Operation& operation, Event begin, Event end, Stream& stream);
 
@@ -43,14 +44,14 @@ class NcclWatch {
   /// Under the lock. What expired, if something did.
   [[nodiscard]] const Watched* look();
   void give_up(const Watched& watched, const Error& error);
-
+  /// Under the lock.
   [[nodiscard]] ncclResult_t asynchronous_error() const;
 
-  std::vector<Communicator*> communicators_;
   std::shared_ptr<Watchpost> post_;
   int rank_;
   double deadline_s_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards what follows
+  std::vector<Communicator*> communicators_;
   std::condition_variable stopping_;
   bool stop_ = false;
   std::deque<Watched> watched_;
