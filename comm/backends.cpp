@@ -4,7 +4,7 @@
 #include <span>
 #include <utility>
 
-#include "comm/staged.h"
+#include "comm/device_messages.h"
 #ifdef LOCKSTEP_WITH_CUDA
 #include "comm/nccl/nccl.h"
 #include "comm/peer/peer.h"
@@ -14,11 +14,16 @@ namespace lockstep::comm {
 
 namespace {
 
-std::unique_ptr<Transport> make_world_transport(const Options& /*options*/, World& world,
+MessagePath path_of(const Options& options, const World& world) {
+  constexpr auto kKey = "gpu_messages";
+  return message_path(options.text(kKey), world.takes_gpu_memory(), options.where(kKey));
+}
+
+std::unique_ptr<Transport> make_world_transport(const Options& options, World& world,
                                                 const TransportSite& site) {
-  std::unique_ptr<Transport> own = world.transport(site.deadline_s);
-  if (site.device.kind == DeviceKind::cpu) return own;
-  return make_staged_transport(std::move(own), site.device);
+  if (site.device.kind == DeviceKind::cpu) return world.transport(site.deadline_s);
+  const MessagePath path = path_of(options, world);
+  return make_device_messages(world.transport(site.deadline_s), site.device, path);
 }
 
 #ifdef LOCKSTEP_WITH_CUDA
@@ -37,22 +42,34 @@ std::unique_ptr<Transport> equip_with_peers(std::unique_ptr<Transport> transport
 }
 #endif
 
-constexpr Setting kNccl[] = {
-    {"min_ctas", SettingType::integer, "0",
-     "fewest thread blocks (multiprocessors) NCCL uses; 0: its own choice", "[0,64]"},
-    {"max_ctas", SettingType::integer, "0", "most thread blocks NCCL uses; 0: its own choice", "[0,64]"},
-    {"register", SettingType::boolean, "true",
-     "lend the gradient array registered memory (symmetric windows)"},
-};
+constexpr Setting kMinCtas = {"min_ctas", SettingType::integer, "0",
+                              "fewest thread blocks (multiprocessors) NCCL uses; 0: its own choice",
+                              "[0,64]"};
+constexpr Setting kMaxCtas = {"max_ctas", SettingType::integer, "0",
+                              "most thread blocks NCCL uses; 0: its own choice", "[0,64]"};
+constexpr Setting kRegister = {"register", SettingType::boolean, "true",
+                               "lend the gradient array registered memory (symmetric windows)"};
+constexpr Setting kGpuMessages = {"gpu_messages", SettingType::text, "auto",
+                                  "how MPI moves GPU memory: direct (CUDA-aware MPI), staged through "
+                                  "page-locked memory, or auto: direct where MPI can",
+                                  "auto|direct|staged"};
+constexpr Setting kNccl[] = {kMinCtas, kMaxCtas, kRegister};
+constexpr Setting kMpi[] = {kGpuMessages};
+constexpr Setting kAutomatic[] = {kMinCtas, kMaxCtas, kRegister, kGpuMessages};
+
+bool automatic_is_nccl(const World& world, DeviceKind kind) {
+  return kHasNccl && kind == DeviceKind::cuda && world.size() > 1;
+}
 
 std::unique_ptr<Transport> make_automatic(const Options& options, World& world, const TransportSite& site) {
-  const bool nccl = kHasNccl && site.device.kind == DeviceKind::cuda && world.size() > 1;
-  return nccl ? kMakeNccl(options, world, site) : make_world_transport(options, world, site);
+  return automatic_is_nccl(world, site.device.kind) ? kMakeNccl(options, world, site)
+                                                    : make_world_transport(options, world, site);
 }
 
 constexpr TransportRegistry::Row kRows[] = {
-    {"auto", "NCCL between GPUs when this build has it, else MPI", kNccl, make_automatic},
-    {"mpi", "MPI; from and to a GPU through page-locked host memory", {}, make_world_transport},
+    {"auto", "NCCL between GPUs when this build has it, else MPI", kAutomatic, make_automatic},
+    {"mpi", "MPI; from and to a GPU directly where it is CUDA-aware, else through page-locked host memory",
+     kMpi, make_world_transport},
     {"nccl", "NCCL between GPUs", kNccl, kMakeNccl},
 };
 
@@ -61,6 +78,13 @@ constexpr TransportRegistry::Row kRows[] = {
 const TransportRegistry& transports() {
   static const TransportRegistry kTable("transport", kRows);
   return kTable;
+}
+
+std::string gpu_messages_text(std::string_view name, const Options& options, const World& world) {
+  if (world.size() == 1) return {};
+  if (name == "nccl" || (name == "auto" && automatic_is_nccl(world, DeviceKind::cuda)))
+    return "NCCL " + nccl_version();
+  return path_of(options, world) == MessagePath::direct ? "MPI, directly" : "MPI through page-locked memory";
 }
 
 std::unique_ptr<Transport> connect(std::string_view name, const Options& options, const Schedule& schedule,

@@ -37,8 +37,8 @@ struct AllreduceBench {
   int iterations = 10;
   Dtype dtype = Dtype::f32;  ///< f32, f64, bf16 or i32
   double deadline_s = 60;
-  Device device = {};  ///< of this rank's arrays
-  std::string transport = "auto";
+  Device device = {};              ///< of this rank's arrays
+  std::string transport = "auto";  ///< with settings: "mpi:gpu_messages=staged"
   /// Arrays lie in memory that the transport lends, as training's gradients do, where it has some.
   bool lent_memory = true;
   std::vector<BenchSchedule> schedules;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "comm/device_transport.h"
+#include "comm/named.h"
 #include "core/error.h"
 
 namespace lockstep::comm {
@@ -31,8 +32,8 @@ std::vector<std::int64_t> sizes_of(const AllreduceBench& options) {
 
 std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& options,
                                         const Schedule& schedule) {
-  const auto& row = transports().row(options.transport);
-  return connect(row.name, Options::of(row.settings), schedule, world, {options.device, options.deadline_s});
+  const auto [name, settings] = part_called(transports(), options.transport);
+  return connect(name, settings, schedule, world, {options.device, options.deadline_s});
 }
 
 TimeSummary summary_of(std::vector<double> times) {

@@ -1,5 +1,5 @@
-// Transports for buffers on a device: host memory travels by the world itself, GPU memory by NCCL, or by MPI
-// through page-locked host memory. The config kind is `transport`.
+// Transports for buffers on a device: host memory travels by the world itself, GPU memory by NCCL, or by MPI,
+// directly or through page-locked host memory. The config kind is `transport`.
 #pragma once
 
 #include <memory>
@@ -23,6 +23,11 @@ struct TransportSite {
 /// is not built.
 using TransportRegistry = Registry<Transport, World&, const TransportSite&>;
 [[nodiscard]] const TransportRegistry& transports();
+
+/// How the named transport moves messages of GPUs, for people: "NCCL 2.28.9", "MPI, directly", "MPI through
+/// page-locked memory"; empty for a lone rank.
+[[nodiscard]] std::string gpu_messages_text(std::string_view name, const Options& options,
+                                            const World& world);
 
 /// Collective, blocks. The named transport, with what the schedule needs besides messages: for `peer` on
 /// GPUs, memory that all ranks map. Throws when it does not suit the device, is not built, or GPUs do not

@@ -102,6 +102,8 @@ class World {
   [[nodiscard]] virtual std::string host() const = 0;
   /// Collective. A fresh transport over all ranks; waits longer than `deadline_s` fail.
   [[nodiscard]] virtual std::unique_ptr<Transport> transport(double deadline_s) = 0;
+  /// Whether messages of its transports may lie in GPU memory: CUDA-aware MPI.
+  [[nodiscard]] virtual bool takes_gpu_memory() const { return false; }
   /// The library's own all-reduce as its users call it, for benchmarks. Collective.
   [[nodiscard]] virtual std::vector<Contender> contenders() { return {}; }
   /// Collective. For transports that move bytes by other means than this world: where they say what they are

@@ -35,6 +35,8 @@ struct Backend {
   void (*copy_from_host)(Device, const void* from, void* to, std::size_t bytes);
   /// As memory.h's copy().
   void (*copy)(const void* from, void* to, std::size_t bytes, Stream& stream);
+  /// Makes it the calling thread's device, for libraries that look for one.
+  void (*enter)(Device);
   const vector::Kernels* kernels;
   /// Devices of this kind that this process may use; 0 with the reason in `why`.
   int (*visible)(std::string& why);

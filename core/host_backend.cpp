@@ -52,6 +52,7 @@ const Backend host_backend = {
     .copy_to_host = copy_host,
     .copy_from_host = copy_host,
     .copy = enqueue_copy,
+    .enter = [](Device /*device*/) {},
     .kernels = &vector::cpu_kernels,
     .visible = [](std::string& /*why*/) { return 1; },
     .identity = [](Device /*device*/) { return std::string("cpu"); },

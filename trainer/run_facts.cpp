@@ -1,10 +1,23 @@
 #include "trainer/run_facts.h"
 
+#include "comm/device_transport.h"
 #include "trainer/parts.h"
 #include "trainer/placement.h"
 #include "trainer/training.h"
 
 namespace lockstep::trainer {
+
+namespace {
+
+/// ", GPU messages by NCCL 2.28.9"; empty where there are none.
+std::string messages_text(const Config& config, const comm::World& world) {
+  if (backend_for(config) != "cuda") return {};
+  const std::string by =
+      comm::gpu_messages_text(config.part_name("transport"), config.part("transport"), world);
+  return by.empty() ? by : ", GPU messages by " + by;
+}
+
+}  // namespace
 
 RunFacts facts_of(const Config& config, const comm::World& world, const BatchPlan& plan,
                   const data::LoaderSpec& samples) {
@@ -14,7 +27,7 @@ RunFacts facts_of(const Config& config, const comm::World& world, const BatchPla
   facts.data = config.section("data").texts("files").front();
   facts.device = backend_for(config);
   facts.schedule = schedule_name(config, on_one_node(world));
-  facts.world = world.description();
+  facts.world = world.description() + messages_text(config, world);
   facts.ranks = world.size();
   facts.global_batch = plan.global;
   facts.microbatch = plan.microbatch;

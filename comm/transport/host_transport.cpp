@@ -14,7 +14,7 @@ void HostTransport::check(int peer, const FlatSpan& data) const {
   if (peer < 0 || peer >= size()) {
     throw Error(Fault::internal, fmt::format("a message names rank {} of {} ranks", peer, size()));
   }
-  if (data.device.kind != DeviceKind::cpu) {
+  if (!takes(data.device.kind)) {
     throw Error(Fault::device, "this transport moves host memory only, but the message lies on a device",
                 "choose a transport for that device, or device: cpu");
   }

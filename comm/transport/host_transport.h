@@ -54,6 +54,8 @@ class HostTransport : public Transport {
   /// Runs on the stream's worker: moves all messages (none is empty) and returns when all are done.
   virtual void move(std::span<const Send> sends, std::span<const Recv> receives,
                     const Operation& operation) = 0;
+  /// Whether buffers may lie on a device of that kind.
+  [[nodiscard]] virtual bool takes(DeviceKind kind) const noexcept { return kind == DeviceKind::cpu; }
   /// Publishes where this rank is, for the reports of others. Any thread.
   virtual void publish(const Position& position) = 0;
   /// True when share() gives memory if there is room for it; the same on every rank.

@@ -133,6 +133,7 @@ class MpiTransport final : public HostTransport {
     return make_mpi_transport(job_, comm_, deadline_s(), piece_bytes_);
   }
 
+  /// Host memory only, whatever MPI takes: Open MPI's MPI_Iallreduce adds on the CPU.
   bool library_sum(FlatSpan data, const Operation& operation, Stream& stream) override {
     const std::optional<MPI_Datatype> type = mpi_datatype(data.dtype);
     if (!type || data.device.kind != DeviceKind::cpu) return false;
@@ -179,6 +180,9 @@ class MpiTransport final : public HostTransport {
     throw report_expired(*job_, id_, {rank(), operation, deadline.waited_s(), std::move(waiting_for), {}});
   }
 
+  [[nodiscard]] bool takes(DeviceKind kind) const noexcept override {
+    return kind == DeviceKind::cpu || job_->cuda_aware;
+  }
   [[nodiscard]] bool shares() const noexcept override { return topology().nodes() == 1; }
 
   /// The window's own calls wait without a deadline, so ranks first meet with one.

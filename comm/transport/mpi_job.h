@@ -86,7 +86,8 @@ class MpiWatch {
 
 /// Shared by the world and its transports.
 struct MpiJob {
-  Topology topology = 1;  ///< of MPI_COMM_WORLD, which all transports span
+  Topology topology = 1;    ///< of MPI_COMM_WORLD, which all transports span
+  bool cuda_aware = false;  ///< MPI moves GPU memory
   MpiWatch watch;
   std::atomic<int> transports{0};  ///< rank 0's count names them
   std::vector<MPI_Win> windows;    ///< shared memory: lives until the end of the job

@@ -44,6 +44,7 @@ class MpiWorld final : public World {
     check_mpi(MPI_Allgather(&leader, 1, MPI_INT, leaders.data(), 1, MPI_INT, MPI_COMM_WORLD),
               "MPI_Allgather");
     job_->topology = Topology(leaders);
+    job_->cuda_aware = cuda_aware();
   }
   MpiWorld(const MpiWorld&) = delete;
   MpiWorld& operator=(const MpiWorld&) = delete;
@@ -68,12 +69,13 @@ class MpiWorld final : public World {
   [[nodiscard]] std::unique_ptr<Transport> transport(double deadline_s) override {
     return make_mpi_transport(job_, MPI_COMM_WORLD, deadline_s, options_.piece_bytes);
   }
+  [[nodiscard]] bool takes_gpu_memory() const override { return job_->cuda_aware; }
   [[nodiscard]] std::vector<Contender> contenders() override { return mpi_contenders(*job_); }
   [[nodiscard]] std::shared_ptr<Watchpost> watchpost() override {
     return make_mpi_watchpost(job_, MPI_COMM_WORLD, options_.farewell_s);
   }
   [[nodiscard]] std::string description() const override {
-    return fmt::format("mpi ({}, {}CUDA-aware)", mpi_library(), cuda_aware() ? "" : "not ");
+    return fmt::format("mpi ({}, {}CUDA-aware)", mpi_library(), job_->cuda_aware ? "" : "not ");
   }
 
  private:

@@ -76,6 +76,7 @@ const Backend cuda_backend = {
     .copy_to_host = copy_out,
     .copy_from_host = copy_in,
     .copy = enqueue_copy,
+    .enter = cuda::use,
     .kernels = &vector::cuda_kernels,
     .visible = cuda::visible_devices,
     .identity = cuda::identity_of,

@@ -49,7 +49,8 @@ cxxopts::Options allreduce_usage() {
       ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))              //
       ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())           //
       ("device", "cpu or cuda: where the arrays are", cxxopts::value<std::string>()->default_value("cpu"))  //
-      ("transport", "auto, mpi or nccl", cxxopts::value<std::string>()->default_value("auto"))              //
+      ("transport", "auto, mpi or nccl; with settings: mpi:gpu_messages=staged",
+       cxxopts::value<std::string>()->default_value("auto"))  //
       ("beside",
        "also time the MPI library's own calls (on GPUs: NCCL's on ordinary memory), and copying as many "
        "bytes, "

@@ -25,9 +25,10 @@ cxxopts::Options usage() {
       ("schedule", "of exact sums (may be repeated; by default the one that training uses)",
        cxxopts::value<std::vector<std::string>>())                                                         //
       ("device", "cpu or cuda: where gradients are", cxxopts::value<std::string>()->default_value("cpu"))  //
-      ("transport", "auto, mpi or nccl", cxxopts::value<std::string>()->default_value("auto"))             //
-      ("n,iterations", "timed exchanges", cxxopts::value<int>()->default_value("5"))                       //
-      ("w,warmup", "exchanges before them", cxxopts::value<int>()->default_value("1"))                     //
+      ("transport", "auto, mpi or nccl; with settings: mpi:gpu_messages=staged",
+       cxxopts::value<std::string>()->default_value("auto"))                            //
+      ("n,iterations", "timed exchanges", cxxopts::value<int>()->default_value("5"))    //
+      ("w,warmup", "exchanges before them", cxxopts::value<int>()->default_value("1"))  //
       ("values", "of the codec table; 0: no codec table",
        cxxopts::value<std::int64_t>()->default_value("4194304"))                                      //
       ("rounds", "of the codec table", cxxopts::value<int>()->default_value("9"))                     //

@@ -11,6 +11,7 @@
 
 #include "comm/collectives.h"
 #include "comm/device_transport.h"
+#include "comm/named.h"
 #include "core/memory.h"
 #include "tests/comm/sums.h"
 #include "tests/support/mpi_main.h"
@@ -27,14 +28,14 @@ inline int gpus() {
   return count;
 }
 
-/// One rank's sums on its GPU by a schedule over a transport.
+/// One rank's sums on its GPU by a schedule over a transport: "nccl", "mpi:gpu_messages=staged".
 struct DeviceSummer {
   DeviceSummer(const std::string& name, const Settings& settings, const std::string& transport,
                double deadline_s = 60)
       : site{{DeviceKind::cuda, world().local_rank() % gpus()}, deadline_s},
         schedule(schedules().create(name, Options::of(schedules().row(name).settings, settings))) {
-    const Options no_settings = Options::of(transports().row(transport).settings);
-    collectives = make_collectives(connect(transport, no_settings, *schedule, world(), site), schedule);
+    const auto [row, options] = part_called(transports(), transport);
+    collectives = make_collectives(connect(row, options, *schedule, world(), site), schedule);
     stream = make_stream(site.device);
   }
 

@@ -1,8 +1,13 @@
-// Every schedule over the transports of GPU buffers: MPI through page-locked memory, and NCCL.
+// Every schedule over the transports of GPU buffers: MPI, through page-locked memory and directly, and NCCL.
+#include <algorithm>
+#include <cctype>
+
 #include "tests/comm/cuda/device_sums.h"
 
 namespace lockstep::comm {
 namespace {
+
+constexpr const char* kDirect = "mpi:gpu_messages=direct";
 
 class DeviceTransport : public ::testing::TestWithParam<std::string> {
  protected:
@@ -10,6 +15,8 @@ class DeviceTransport : public ::testing::TestWithParam<std::string> {
     if (gpus() == 0) GTEST_SKIP() << "no GPU is visible";
     if (GetParam() == "nccl" && gpus() < world().local_size())
       GTEST_SKIP() << "NCCL needs a GPU a rank, but there are " << gpus();
+    if (GetParam() == kDirect && !world().takes_gpu_memory())
+      GTEST_SKIP() << world().description() << " takes no GPU memory";
   }
 };
 
@@ -35,8 +42,14 @@ TEST_P(DeviceTransport, library_sums_in_memory_that_the_transport_lends) {
   expect_exact<float>(summer, lent, "library over " + GetParam() + ", lent memory");
 }
 
-INSTANTIATE_TEST_SUITE_P(transports, DeviceTransport, ::testing::Values("mpi", "nccl"),
-                         [](const auto& each) { return each.param; });
+INSTANTIATE_TEST_SUITE_P(transports, DeviceTransport,
+                         ::testing::Values(kDirect, "mpi:gpu_messages=staged", "nccl"), [](const auto& each) {
+                           std::string name = each.param;
+                           std::replace_if(
+                               name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; },
+                               '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace lockstep::comm

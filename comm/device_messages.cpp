@@ -1,10 +1,12 @@
-#include "comm/staged.h"
+#include "comm/device_messages.h"
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/backends.h"
+#include "core/error.h"
 #include "core/memory.h"
 
 namespace lockstep::comm {
@@ -15,23 +17,27 @@ constexpr std::size_t kAlignment = 256;
 
 std::size_t padded(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-class StagedTransport final : public Transport {
+class DeviceMessages final : public Transport {
  public:
-  StagedTransport(std::unique_ptr<Transport> host, Device device)
+  DeviceMessages(std::unique_ptr<Transport> host, Device device, MessagePath path)
       : host_(std::move(host)),
         device_(device),
-        worker_(make_stream(Device{}, {.name = "staging", .threads = 1})) {}
+        path_(path),
+        worker_(make_stream(Device{}, {.name = "gpu messages", .threads = 1})) {
+    if (path_ == MessagePath::direct) worker_->host([device] { backend_of(device).enter(device); });
+  }
 
   [[nodiscard]] int rank() const noexcept override { return host_->rank(); }
   [[nodiscard]] int size() const noexcept override { return host_->size(); }
   [[nodiscard]] Topology topology() const override { return host_->topology(); }
   [[nodiscard]] Traffic traffic() const noexcept override { return host_->traffic(); }
   [[nodiscard]] std::unique_ptr<Transport> duplicate() override {
-    return make_staged_transport(host_->duplicate(), device_);
+    return make_device_messages(host_->duplicate(), device_, path_);
   }
 
   void transfer(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
                 Stream& stream) override {
+    if (path_ == MessagePath::direct) return pass_on(sends, receives, operation, stream);
     reserve(sends, receives);
     std::size_t used = 0;
     std::vector<Send> outgoing;
@@ -41,9 +47,7 @@ class StagedTransport final : public Transport {
       copy(send.data, outgoing.back().data, stream);
     }
     for (const Recv& receive : receives) incoming.push_back({receive.from, place(receive.data, used)});
-    worker_->wait(stream.record());
-    host_->transfer(outgoing, incoming, operation, *worker_);
-    stream.wait(worker_->record());
+    pass_on(outgoing, incoming, operation, stream);
     for (std::size_t i = 0; i < receives.size(); ++i) copy(incoming[i].data, receives[i].data, stream);
     last_use_ = stream.record();
   }
@@ -63,6 +67,13 @@ class StagedTransport final : public Transport {
   }
 
  private:
+  void pass_on(std::span<const Send> sends, std::span<const Recv> receives, const Operation& operation,
+               Stream& stream) {
+    worker_->wait(stream.record());
+    host_->transfer(sends, receives, operation, *worker_);
+    stream.wait(worker_->record());
+  }
+
   void reserve(std::span<const Send> sends, std::span<const Recv> receives) {
     std::size_t bytes = 0;
     for (const Send& send : sends) bytes += padded(send.data.bytes());
@@ -80,6 +91,7 @@ class StagedTransport final : public Transport {
 
   std::unique_ptr<Transport> host_;
   Device device_;
+  MessagePath path_;
   std::unique_ptr<Stream> worker_;
   Memory staging_;
   Event last_use_;
@@ -87,8 +99,17 @@ class StagedTransport final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> make_staged_transport(std::unique_ptr<Transport> host, Device device) {
-  return std::make_unique<StagedTransport>(std::move(host), device);
+MessagePath message_path(std::string_view wanted, bool takes_gpu_memory, const std::string& key) {
+  if (wanted == "staged") return MessagePath::staged;
+  if (takes_gpu_memory) return MessagePath::direct;
+  if (wanted == "auto") return MessagePath::staged;
+  throw Error(Fault::config, key + " is direct, but this MPI takes no GPU memory",
+              "set it to auto, or run with an MPI library that is CUDA-aware");
+}
+
+std::unique_ptr<Transport> make_device_messages(std::unique_ptr<Transport> host, Device device,
+                                                MessagePath path) {
+  return std::make_unique<DeviceMessages>(std::move(host), device, path);
 }
 
 }  // namespace lockstep::comm
