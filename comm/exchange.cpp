@@ -90,6 +90,9 @@ class BucketExchange final : public GradientExchange {
     }
     return bytes;
   }
+  std::int64_t exact_steps() const noexcept override {
+    return compression_ ? compression_->exact_steps() : 0;
+  }
   bool replaces_momentum() const noexcept override {
     return compression_ != nullptr && compression_->replaces_momentum();
   }

@@ -67,6 +67,8 @@ class GradientExchange {
   virtual void carry(const StateReader& reader) = 0;
   /// Bytes this rank sends in step `step`, by formula.
   [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
+  /// How many first steps are summed exactly before anything is compressed.
+  [[nodiscard]] virtual std::int64_t exact_steps() const noexcept = 0;
   /// True when some compressor carries the momentum: the optimizer must have none.
   [[nodiscard]] virtual bool replaces_momentum() const noexcept = 0;
   /// The stream communication runs on.

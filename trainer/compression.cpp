@@ -10,6 +10,10 @@ namespace lockstep::trainer {
 
 namespace {
 
+// In the shared part of a checkpoint.
+constexpr auto kCompressor = "compressor";
+constexpr auto kExactSteps = "exact_steps";
+
 std::string exact_text(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.17g", value);
@@ -69,8 +73,8 @@ comm::Verdict choose_compressor(const StateReader& saved, const comm::ExchangeOp
                                 comm::Control& control) {
   const std::string& name = options.compression.name;
   if (name != "auto") return {name, ""};
-  if (saved.has("compressor")) {
-    const std::string chosen = saved.text("compressor");
+  if (saved.has(kCompressor)) {
+    const std::string chosen = saved.text(kCompressor);
     return {chosen, "compression: " + chosen + ", as the run chose when it started"};
   }
   // Those that need neither error feedback nor other rates to train alike.
@@ -78,6 +82,22 @@ comm::Verdict choose_compressor(const StateReader& saved, const comm::ExchangeOp
       comm::judge_trials(comm::try_compressors(layout, collectives, control, options, {"bf16", "int8"}));
   verdict.why = "compression: " + verdict.why;
   return verdict;
+}
+
+void adopt(const std::string& compressor, const StateReader& saved, comm::CompressionOptions& options) {
+  options.name = compressor;
+  if (options.exact_steps != comm::kExactStart || !saved.has(kExactSteps)) return;
+  if (saved.text(kCompressor) == compressor) options.exact_steps = saved.integer(kExactSteps);
+}
+
+void save_start(StateWriter& shared, const std::string& compressor, const comm::GradientExchange& exchange) {
+  shared.text(kCompressor, compressor);
+  shared.integer(kExactSteps, exchange.exact_steps());
+}
+
+std::string exact_start_text(const comm::GradientExchange& exchange) {
+  if (exchange.exact_steps() == 0) return "";
+  return "compression: the first " + std::to_string(exchange.exact_steps()) + " steps are summed exactly";
 }
 
 void check_compression(const Config& config) {

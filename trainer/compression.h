@@ -28,6 +28,14 @@ namespace lockstep::trainer {
                                               const SlotLayout& layout, comm::Collectives& collectives,
                                               comm::Control& control);
 
+/// `options` take the compressor and, where they leave the exact start open, the one that the run began with,
+/// if by the same compressor: a resumed run keeps it, however many steps it has now.
+void adopt(const std::string& compressor, const StateReader& saved, comm::CompressionOptions& options);
+/// For checkpoints: what adopt() reads.
+void save_start(StateWriter& shared, const std::string& compressor, const comm::GradientExchange& exchange);
+/// A sentence on the exact start; empty: there is none.
+[[nodiscard]] std::string exact_start_text(const comm::GradientExchange& exchange);
+
 /// Throws Fault::config where compressor and optimizer do not fit, by name.
 void check_compression(const Config& config);
 

@@ -169,6 +169,7 @@ StepOptions step_options(const Config& config, const BatchPlan& plan) {
   options.exchange.first_bucket_bytes =
       static_cast<std::int64_t>(exchange.real("first_bucket_mib") * kBytesPerMib);
   options.exchange.compression = compression_options(config);
+  options.exchange.compression.steps = plan.steps;
   return options;
 }
 

@@ -86,8 +86,10 @@ constexpr Setting kCompress[] = {
      "\"pattern=name\": slots that match (* and ? as in file names) go by that compressor; the first counts"},
     {"min_elements", SettingType::integer, "1024",
      "smaller slots, and all of one dimension, are summed exactly", "[0,inf)"},
-    {"exact_steps", SettingType::integer, "0",
-     "first steps that are summed exactly; dgc and onebit_adam have a start of their own", "[0,inf)"},
+    {"exact_steps", SettingType::integer, "-1",
+     "first steps that are summed exactly; -1: a fifth of the training with ef_sign, topk, shared_topk, "
+     "random_k, powersgd and sign_vote, else none; dgc and onebit_adam have a start of their own",
+     "[-1,inf)"},
     {"sample_every", SettingType::integer, "20",
      "steps between comparisons of what was sent with the true sum; 0: never", "[0,inf)"},
 };

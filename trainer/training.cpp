@@ -122,8 +122,9 @@ void Training::make_engine(const StateReader& saved) {
                                    saved, *schedule_, options.exchange);
   choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
   if (!choice_.why.empty()) log_->note(choice_.why);
-  options.exchange.compression.name = choice_.compressor;
+  adopt(choice_.compressor, saved, options.exchange.compression);
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
+  if (const auto note = exact_start_text(engine_->exchange()); !note.empty()) log_->note(note);
   if (options.shard) log_->note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
 }
 
@@ -257,7 +258,7 @@ void Training::save_now() {
   checkpoint.fingerprint = hash_text(config_.fingerprint());
   StateWriter shared(checkpoint.shared);
   engine_->save(shared);
-  shared.text("compressor", choice_.compressor);
+  save_start(shared, choice_.compressor, engine_->exchange());
   save_choice(shared, schedule_choice_);
   StateWriter own(checkpoint.mine);
   engine_->save_own(own);

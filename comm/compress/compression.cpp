@@ -1,37 +1,25 @@
-#include "comm/compress/compression.h"
-
 #include <algorithm>
 #include <chrono>
 #include <set>
 
-#include "comm/compress/bucket_sample.h"
+#include "comm/compress/compression_entry.h"
 #include "comm/compress/rules.h"
 #include "comm/note.h"
 #include "core/error.h"
-#include "core/hash.h"
-#include "core/random.h"
 #include "core/vector/vector.h"
 
 namespace lockstep::comm {
 namespace {
+
+// A fifth of a training is exact: the authors of 1-bit Adam use 15-20 %, and docs/compression.md tells what
+// fewer steps cost.
+constexpr std::int64_t kExactPart = 5;
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
-
-/// One bucket: its groups, and the slots that are summed exactly.
-struct Compression::Entry {
-  std::vector<std::unique_ptr<Compressor>> groups;
-  std::vector<const Slot*> exact;
-  FlatArray exact_values;     ///< the exact slots, one behind the other
-  Remembered exact_momentum;  ///< of the same, where compressors replace the optimizer's momentum
-  BucketSample sample;
-  BucketReport report;
-  std::int64_t traffic_before = 0;
-  double began_s = 0, ended_s = 0;
-};
 
 Compression::Compression(const SlotLayout& layout, std::span<const Bucket> buckets, Collectives& collectives,
                          const ExchangeOptions& options)
@@ -54,6 +42,7 @@ Compression::Compression(const SlotLayout& layout, std::span<const Bucket> bucke
   }
   scratch_ = make_array(options.device, Dtype::f32, 2 * largest);
   find_momentum();
+  find_start();
 }
 
 /// Momentum is a matter of the whole model: where one compressor carries it, all must, and exact sums too.
@@ -74,6 +63,21 @@ void Compression::find_momentum() {
   }
 }
 
+/// The longest that any compressor asks for: a step is exact for all or for none.
+void Compression::find_start() {
+  const auto wanted = [this](Start start) -> std::int64_t {
+    if (start == Start::own) return 0;
+    if (options_.exact_steps != kExactStart) return options_.exact_steps;
+    return start == Start::exact ? options_.steps / kExactPart : 0;
+  };
+  for (const auto& entry : entries_) {
+    for (const auto& group : entry->groups) exact_steps_ = std::max(exact_steps_, wanted(group->start()));
+  }
+  for (const auto& entry : entries_) {
+    for (const auto& group : entry->groups) group->begin_with(exact_steps_);
+  }
+}
+
 /// Slots that one compressor sends, or exact ones.
 void Compression::add_group(Entry& entry, const Bucket& bucket, const std::string& name,
                             const std::vector<const Slot*>& slots, Device device) {
@@ -91,7 +95,6 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
                                   .seed = options_.seed,
                                   .momentum = options_.momentum,
                                   .nesterov = options_.nesterov,
-                                  .exact_steps = options_.exact_steps,
                                   .verdict = verdict_};
   const auto& row = compressors().row(name);
   const Options settings = options_.settings ? options_.settings(name) : Options::of(row.settings);
@@ -104,7 +107,7 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
 }
 
 bool Compression::starts_exactly(std::int64_t step) const noexcept {
-  return momentum_ == MomentumKind::none && step < options_.exact_steps;
+  return momentum_ == MomentumKind::none && step < exact_steps_;
 }
 
 void Compression::begin(const StepNumbers& numbers, Stream& stream) {
@@ -187,7 +190,7 @@ void Compression::give_momentum(Entry& entry, Stream& stream) {
   const float m = options_.momentum;
   vector::scale(m, u, stream);
   vector::axpy(momentum_ == MomentumKind::average ? 1 - m : 1.0f, g, u, stream);
-  if (momentum_ == MomentumKind::average && numbers_.step < options_.exact_steps) return;
+  if (momentum_ == MomentumKind::average && numbers_.step < exact_steps_) return;
   if (momentum_ == MomentumKind::heavy_ball && options_.nesterov) {
     vector::axpy(m, u, g, stream);
   } else {
@@ -223,72 +226,6 @@ std::optional<std::int64_t> Compression::stated_bytes(const Bucket& bucket, cons
   std::int64_t bytes = exact.elements * static_cast<std::int64_t>(sizeof(float));
   for (const auto& group : entry.groups) bytes += group->stated_bytes(schedule, step);
   return bytes;
-}
-
-/// Equal for equal ranks and groups: only then do owners' chunks mean the same.
-std::string Compression::signature() const {
-  std::string text = std::to_string(collectives_.size());
-  for (const auto& entry : entries_) {
-    text += "|" + entry->report.compressor;
-    for (const auto& group : entry->groups) {
-      text += ";";
-      for (const Piece& piece : group->group().pieces) text += piece.slot->name + ",";
-    }
-  }
-  return hash_text(name_hash(text));
-}
-
-/// Calls visit(slot) with each exact slot that has momentum, at its place in the entry's array.
-template <class Visit>
-void Compression::exact_pieces(const Entry& entry, Visit&& visit) {
-  if (entry.exact_momentum.settled().count == 0) return;
-  std::int64_t at = 0;
-  for (const Slot* slot : entry.exact) {
-    Slot piece = *slot;
-    piece.offset = at;
-    visit(piece);
-    at += slot->stored_count;
-  }
-}
-
-void Compression::load_momentum(Entry& entry, const StateReader& reader) {
-  const StateReader saved = reader.scope("exact_momentum");
-  exact_pieces(entry, [&](const Slot& slot) {
-    if (!saved.has(slot.name)) return;
-    const std::vector<float> values = saved.floats(slot.name, slot.shape);
-    write_slot(slot, entry.exact_momentum.settled(), values);
-    write_slot(slot, entry.exact_momentum.current(), values);
-  });
-}
-
-void Compression::save(StateWriter& writer) const {
-  writer.text("groups", signature());
-  writer.integer("ranks", collectives_.size());
-  for (const auto& entry : entries_) {
-    for (const auto& group : entry->groups) group->save(writer);
-    StateWriter momentum = writer.scope("exact_momentum");
-    exact_pieces(*entry, [&](const Slot& slot) {
-      momentum.floats(slot.name, slot.shape, read_slot(slot, entry->exact_momentum.standing()));
-    });
-  }
-}
-
-bool Compression::load(const StateReader& reader) {
-  if (!reader.has("groups") || reader.text("groups") != signature()) return false;
-  for (const auto& entry : entries_) {
-    for (const auto& group : entry->groups) group->load(reader);
-    load_momentum(*entry, reader);
-  }
-  return true;
-}
-
-void Compression::carry(const StateReader& reader) {
-  if (!reader.has("ranks")) return;
-  const float share = 1.0f / static_cast<float>(reader.integer("ranks"));
-  for (const auto& entry : entries_) {
-    for (const auto& group : entry->groups) group->carry(reader, share);
-    load_momentum(*entry, reader);  // the same on every rank
-  }
 }
 
 }  // namespace lockstep::comm

@@ -33,6 +33,7 @@ class Compression {
   [[nodiscard]] std::vector<BucketReport> reports() const;
   /// Tells, in stream order, when the compute stream began to wait and which buckets made it.
   void waited_from(double began_s);
+  [[nodiscard]] std::int64_t exact_steps() const noexcept { return exact_steps_; }
   /// True when compressors carry the momentum: the optimizer must have none.
   [[nodiscard]] bool replaces_momentum() const noexcept { return momentum_ == MomentumKind::heavy_ball; }
   /// Bytes this rank sends for a bucket; nothing when it has nothing to compress.
@@ -52,6 +53,7 @@ class Compression {
                  const std::vector<const Slot*>& slots, Device device);
   void give_momentum(Entry& entry, Stream& stream);
   void find_momentum();
+  void find_start();
   void finish_report(Entry& entry) const;
   void sum_exact(Entry& entry, int bucket, FlatSpan gradients, Stream& stream);
   static void judge_sample(Entry& entry, FlatSpan gradients, Stream& stream);
@@ -65,6 +67,7 @@ class Compression {
   CompressionOptions options_;
   StepNumbers numbers_;
   MomentumKind momentum_ = MomentumKind::none;
+  std::int64_t exact_steps_ = 0;
   Remembered::Verdict verdict_;
   FlatArray nonfinite_, scratch_;
   std::vector<std::shared_ptr<Entry>> entries_;  ///< by bucket

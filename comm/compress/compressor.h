@@ -55,13 +55,17 @@ struct CompressorContext {
   std::uint64_t seed = 0;
   float momentum = 0;  ///< the optimizer's: for compressors that replace it
   bool nesterov = false;
-  std::int64_t exact_steps = 0;  ///< first steps that the paired optimizer wants exact (1-bit Adam)
-  Remembered::Verdict verdict;   ///< whether the last step was accepted
+  Remembered::Verdict verdict;  ///< whether the last step was accepted
 };
 
 /// heavy_ball: u = m u + g, in the optimizer's place. average: u = m u + (1 - m) g, which the paired
 /// optimizer expects after the exact steps.
 enum class MomentumKind { none, heavy_ball, average };
+
+/// What the first steps of a training are: at_once: compressed. exact: summed exactly for a while, unless
+/// the user says otherwise, because what is withheld or outvoted is missing most while weights move fast.
+/// own: whatever the compressor makes of them.
+enum class Start { at_once, exact, own };
 
 class Compressor {
  public:
@@ -83,6 +87,10 @@ class Compressor {
   [[nodiscard]] virtual bool conserves() const noexcept { return feedback_; }
   /// Whether what comes back has momentum in it. Slots that are summed exactly then get the same.
   [[nodiscard]] virtual MomentumKind momentum() const noexcept { return MomentumKind::none; }
+  [[nodiscard]] virtual Start start() const noexcept { return Start::at_once; }
+  /// Before the first exchange: how many first steps are exact. Only compressors with momentum take part in
+  /// them.
+  void begin_with(std::int64_t exact_steps) noexcept { exact_steps_ = exact_steps; }
   /// Bytes this rank sends in a step, by closed formula; sums cost what `schedule` states.
   [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
 
@@ -120,6 +128,7 @@ class Compressor {
   };
 
   [[nodiscard]] const CompressorContext& context() const noexcept { return context_; }
+  [[nodiscard]] bool is_exact(std::int64_t step) const noexcept { return step < exact_steps_; }
   [[nodiscard]] const Kernels& kernels() const noexcept { return kernels_; }
   /// Everything enqueued since the last mark belongs to `phase`.
   void mark(Phase phase, Stream& stream) { clock_.mark(phase, stream); }
@@ -158,6 +167,7 @@ class Compressor {
   CompressorContext context_;
   const Kernels& kernels_;
   bool feedback_;
+  std::int64_t exact_steps_ = 0;
   Remembered residual_;
   FlatArray voids_;  ///< i32 places of the packed array that are no element of a slot
   PhaseClock clock_;

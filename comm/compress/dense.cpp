@@ -28,6 +28,13 @@ constexpr Setting kQsgd[] = {kNoFeedback,
 constexpr Setting kSign[] = {kFeedback};
 constexpr Setting kNatural[] = {kNoFeedback};
 
+/// Signs withhold nearly all of a gradient's digits, and feed them back for long.
+class EfSign final : public TwoShot {
+ public:
+  using TwoShot::TwoShot;
+  Start start() const noexcept override { return Start::exact; }
+};
+
 std::unique_ptr<Compressor> make(const Options& options, const CompressorContext& context,
                                  const CodecSpec& spec) {
   return std::make_unique<TwoShot>(context, options.boolean("feedback"), make_codec(spec, context.device));
@@ -63,7 +70,8 @@ std::unique_ptr<Compressor> make_qsgd(const Options& options, const CompressorCo
                .scale = BlockScale::length});
 }
 std::unique_ptr<Compressor> make_ef_sign(const Options& options, const CompressorContext& context) {
-  return make(options, context, {.kind = CodecKind::sign});
+  return std::make_unique<EfSign>(context, options.boolean("feedback"),
+                                  make_codec({.kind = CodecKind::sign}, context.device));
 }
 std::unique_ptr<Compressor> make_natural(const Options& options, const CompressorContext& context) {
   return make(options, context, {.kind = CodecKind::natural, .rounding = Rounding::stochastic});

@@ -39,6 +39,7 @@ class Dgc final : public Compressor {
     return message_.stated_bytes(kept(selections(group(), density_at(step))));
   }
   MomentumKind momentum() const noexcept override { return MomentumKind::heavy_ball; }
+  Start start() const noexcept override { return Start::own; }
 
  private:
   [[nodiscard]] double density_at(std::int64_t step) const {

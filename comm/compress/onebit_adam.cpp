@@ -19,7 +19,7 @@ class OneBitAdam final : public TwoShot {
         moment_(context.verdict, Dtype::f32, context.group.count) {}
 
   std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
-    if (step >= context().exact_steps) return TwoShot::stated_bytes(schedule, step);
+    if (!is_exact(step)) return TwoShot::stated_bytes(schedule, step);
     return schedule.stated_cost(context().rank, context().ranks, group().count).elements * 4;
   }
   MomentumKind momentum() const noexcept override { return MomentumKind::average; }
@@ -35,7 +35,7 @@ class OneBitAdam final : public TwoShot {
   }
 
   void average(const Turn& turn) override {
-    if (turn.numbers.step < context().exact_steps) return sum_exactly(turn);
+    if (is_exact(turn.numbers.step)) return sum_exactly(turn);
     vector::axpy(context().momentum, moment_.current(), turn.values, turn.stream);
     TwoShot::average(turn);
     vector::cast(turn.mean, moment_.current(), turn.stream);

@@ -19,6 +19,9 @@ struct StepNumbers {
   float scale = 1;  ///< multiplies the sum over ranks to give the mean gradient
 };
 
+/// See CompressionOptions::exact_steps.
+inline constexpr std::int64_t kExactStart = -1;
+
 struct CompressionOptions {
   std::string name = "none";
   /// The settings of a row of the table; empty: its defaults.
@@ -30,9 +33,10 @@ struct CompressionOptions {
   std::uint64_t seed = 0;
   float momentum = 0;  ///< the optimizer's, for compressors that replace it
   bool nesterov = false;
-  /// First steps that are summed exactly; with 1-bit Adam its optimizer's. Compressors that carry the
-  /// momentum see to their own start.
+  /// First steps that are summed exactly, but for compressors that see to their own start; with 1-bit Adam
+  /// its optimizer's. kExactStart: the fifth of `steps` where a compressor asks for it, else none.
   std::int64_t exact_steps = 0;
+  std::int64_t steps = 0;         ///< of the training
   std::int64_t sample_every = 0;  ///< steps between comparisons with the true sum; 0: never
 
   [[nodiscard]] bool any() const noexcept { return name != "none" || !rules.empty(); }

@@ -17,7 +17,7 @@ namespace lockstep::comm {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"rank", SettingType::integer, "8", "columns of the factors", "[1,64]"},
+    {"rank", SettingType::integer, "16", "columns of the factors", "[1,64]"},
     {"min_ratio", SettingType::real, "2", "slots that shrink less are sent whole", "[1,inf)"},
     {"feedback", SettingType::boolean, "true", "error feedback: keep what was not sent for the next step"},
 };
@@ -78,6 +78,7 @@ class PowerSgd final : public Compressor {
     };
     return sum(p_.span.count) + sum(q_count_);
   }
+  Start start() const noexcept override { return Start::exact; }
 
  private:
   void divide(double min_ratio) {

@@ -33,6 +33,7 @@ class SignVote final : public TwoShot {
     if (unit_) return votes;
     return votes + schedule.stated_cost(context().rank, context().ranks, magnitudes_.span.count).elements * 4;
   }
+  Start start() const noexcept override { return Start::exact; }
 
  private:
   Units units(const StepNumbers& numbers) const override {

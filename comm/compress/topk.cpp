@@ -15,18 +15,18 @@
 namespace lockstep::comm {
 namespace {
 
-constexpr Setting kDensity = {"density", SettingType::real, "0.05", "part of a slot's elements that is sent",
-                              "(0,1]"};
+constexpr Setting density(const char* fallback) {
+  return {"density", SettingType::real, fallback, "part of a slot's elements that is sent", "(0,1]"};
+}
 constexpr Setting kFeedback = {"feedback", SettingType::boolean, "true",
                                "error feedback: keep what was not sent for the next step"};
-constexpr Setting kTopK[] = {kDensity, kFeedback};
+constexpr Setting kTopK[] = {density("0.1"), kFeedback};
 constexpr Setting kSharedTopK[] = {
-    kDensity,
+    density("0.25"),
     kFeedback,
     {"filter", SettingType::real, "1",
      "share of the new rest that enters the residual; below 1 it filters noise of large batches", "(0,1]"}};
-constexpr Setting kRandomK[] = {
-    {"density", SettingType::real, "0.1", "part of a slot's elements that is sent", "(0,1]"}, kFeedback};
+constexpr Setting kRandomK[] = {density("0.1"), kFeedback};
 
 class TopK final : public Compressor {
  public:
@@ -37,6 +37,7 @@ class TopK final : public Compressor {
   std::int64_t stated_bytes(const Schedule& /*schedule*/, std::int64_t /*step*/) const override {
     return message_.stated_bytes(message_.capacity());
   }
+  Start start() const noexcept override { return Start::exact; }
 
  private:
   void average(const Turn& turn) override {
@@ -59,6 +60,8 @@ class SharedIndices : public Compressor {
         runs_(make_runs(selections(context.group, options.real("density")))),
         indices_(make_array(context.device, Dtype::i32, kept(runs_->list))),
         picked_(floats(kept(runs_->list))) {}
+
+  Start start() const noexcept override { return Start::exact; }
 
  protected:
   [[nodiscard]] const Runs& runs() const { return runs_; }

@@ -85,6 +85,27 @@ TEST_P(EveryFeedback, another_number_of_ranks_keeps_the_mean_residual) {
   }
 }
 
+// ---- an exact start
+
+/// How many steps are exact with `name` alone, of 25, when so many are asked for.
+std::int64_t exact_steps_of(const std::string& name, std::int64_t asked) {
+  std::int64_t steps = -1;
+  run_ranks_as_threads(1, [&](World& world) {
+    const auto collectives = rig_collectives(world, Device{});
+    ExchangeOptions options;
+    options.compression = {.name = name, .exact_steps = asked, .steps = 25};
+    steps = make_exchange(rig_layout(), *collectives, options)->exact_steps();
+  });
+  return steps;
+}
+
+TEST_P(EveryCompressor, starts_exactly_for_a_fifth_of_the_steps_if_it_withholds) {
+  const std::set<std::string> withhold{"ef_sign", "topk", "shared_topk", "random_k", "powersgd", "sign_vote"};
+  EXPECT_EQ(exact_steps_of(GetParam(), kExactStart), withhold.contains(GetParam()) ? 5 : 0);
+  EXPECT_EQ(exact_steps_of(GetParam(), 0), 0);
+  EXPECT_EQ(exact_steps_of(GetParam(), 7), GetParam() == "dgc" ? 0 : 7);
+}
+
 // ---- negative controls
 
 TEST(CompressControl, without_feedback_the_debt_is_lost) {

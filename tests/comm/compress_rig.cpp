@@ -46,8 +46,10 @@ bool has_feedback(std::string_view name) { return has_key(compressors().row(name
 
 Options settings_of(std::string_view name, bool feedback) {
   const auto& row = compressors().row(name);
-  if (!has_key(row, "feedback")) return Options::of(row.settings);
-  return Options::of(row.settings, {{"feedback", feedback ? "true" : "false"}});
+  std::vector<std::pair<std::string, std::string>> given;
+  if (has_key(row, "feedback")) given.emplace_back("feedback", feedback ? "true" : "false");
+  if (has_key(row, "rank")) given.emplace_back("rank", "4");  // small enough for small slots to be factored
+  return Options::of(row.settings, given);
 }
 
 SlotLayout rig_layout() {

@@ -16,7 +16,7 @@ namespace lockstep::comm::compress {
 
 /// Compressors of the table that can be chosen by name.
 [[nodiscard]] std::vector<std::string> names();
-/// Default settings of a compressor; feedback switched as asked where it can be.
+/// Default settings of a compressor, but for PowerSGD's rank; feedback switched as asked where it can be.
 [[nodiscard]] Options settings_of(std::string_view name, bool feedback);
 [[nodiscard]] bool has_feedback(std::string_view name);
 /// Two matrices, a prime one, and two slots too small to be compressed.

@@ -168,6 +168,35 @@ TEST(CompressedTraining, auto_chooses_says_why_and_a_resumed_run_keeps_the_choic
   EXPECT_EQ(StateReader(after).text("compressor"), chosen);
 }
 
+// ---- an exact start
+
+TEST(CompressedTraining, a_resumed_run_keeps_its_exact_start_when_steps_are_added) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const std::string directory = scratch.path() + "/run";
+  const auto exact_steps = [&](const std::string& compressor, const Overrides& more, bool resume) {
+    static_cast<void>(run(scratch.path(), directory, overrides_for(compressor, more), 0, resume, 2));
+    const StateMap saved = read_shared_state(directory);
+    return StateReader(saved).integer("exact_steps");
+  };
+  EXPECT_EQ(exact_steps("topk", {"train.steps=10"}, false), 2);
+  EXPECT_EQ(exact_steps("topk", {"train.steps=20"}, true), 2);
+  EXPECT_EQ(exact_steps("topk", {"train.steps=21", "compress.exact_steps=3"}, true), 3);
+  EXPECT_EQ(exact_steps("ef_sign", {"train.steps=25"}, true), 5) << "another compressor starts anew";
+}
+
+TEST(CompressedTraining, an_exact_start_of_all_steps_is_training_without_compression) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const auto end = [&](const std::string& compressor, const std::string& exact_steps) {
+    const Overrides overrides = overrides_for(compressor, {"compress.exact_steps=" + exact_steps});
+    return run(scratch.path(), scratch.path() + "/" + compressor + exact_steps, overrides, 0, false, 2).end;
+  };
+  const std::uint64_t exact = end("none", "0").parameter_hash;
+  EXPECT_EQ(end("powersgd", "100").parameter_hash, exact);
+  EXPECT_NE(end("powersgd", "-1").parameter_hash, exact);
+}
+
 // ---- what a run tells
 
 TEST(CompressedTraining, metrics_tell_of_every_bucket) {
