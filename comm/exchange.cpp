@@ -93,8 +93,8 @@ class BucketExchange final : public GradientExchange {
   std::int64_t exact_steps() const noexcept override {
     return compression_ ? compression_->exact_steps() : 0;
   }
-  bool replaces_momentum() const noexcept override {
-    return compression_ != nullptr && compression_->replaces_momentum();
+  MomentumKind momentum() const noexcept override {
+    return compression_ ? compression_->momentum() : MomentumKind::none;
   }
 
   ExchangeReport report() const override {

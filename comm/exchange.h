@@ -69,8 +69,8 @@ class GradientExchange {
   [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
   /// How many first steps are summed exactly before anything is compressed.
   [[nodiscard]] virtual std::int64_t exact_steps() const noexcept = 0;
-  /// True when some compressor carries the momentum: the optimizer must have none.
-  [[nodiscard]] virtual bool replaces_momentum() const noexcept = 0;
+  /// The momentum that compressors make: the optimizer must not make it again.
+  [[nodiscard]] virtual MomentumKind momentum() const noexcept = 0;
   /// The stream communication runs on.
   [[nodiscard]] virtual Stream& stream() noexcept = 0;
   /// Of the last step whose finish() the communication stream has passed. Any thread.

@@ -14,23 +14,6 @@ namespace {
 constexpr auto kCompressor = "compressor";
 constexpr auto kExactSteps = "exact_steps";
 
-std::string exact_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.17g", value);
-  return text;
-}
-
-/// The settings of SGD with momentum on its decay alone.
-Options without_momentum(const Options& sgd) {
-  return Options::of(optimizers().row("sgd").settings,
-                     {{"momentum", exact_text(sgd.real("momentum"))},
-                      {"nesterov", sgd.boolean("nesterov") ? "true" : "false"},
-                      {"weight_decay", exact_text(sgd.real("weight_decay"))},
-                      {"decoupled", sgd.boolean("decoupled") ? "true" : "false"},
-                      {"momentum_on", "decay"}},
-                     "compress.name dgc");
-}
-
 }  // namespace
 
 bool compresses_with(const Config& config, std::string_view compressor) {
@@ -52,20 +35,18 @@ comm::CompressionOptions compression_options(const Config& config) {
   options.sample_every = compress.integer("sample_every");
   options.seed = static_cast<std::uint64_t>(config.section("run").integer("seed"));
   if (config.part_name("optimizer") == "sgd") {
+    options.momentum_kind = comm::MomentumKind::heavy_ball;
     options.momentum = static_cast<float>(optimizer.real("momentum"));
     options.nesterov = optimizer.boolean("nesterov");
+  } else if (config.part_name("optimizer") == "adamw") {
+    options.momentum_kind = comm::MomentumKind::average;
+    options.momentum = static_cast<float>(optimizer.real("beta1"));
   } else if (config.part_name("optimizer") == "onebit_adam") {
+    options.momentum_kind = comm::MomentumKind::average;
     options.momentum = static_cast<float>(optimizer.real("beta1"));
     options.exact_steps = optimizer.integer("freeze_steps");
   }
   return options;
-}
-
-std::unique_ptr<Optimizer> make_optimizer(const Config& config, const SlotLayout& layout, Device device) {
-  const Options settings = config.part("optimizer");
-  return optimizers().create(config.part_name("optimizer"),
-                             compresses_with(config, "dgc") ? without_momentum(settings) : settings, layout,
-                             device);
 }
 
 comm::Verdict choose_compressor(const StateReader& saved, const comm::ExchangeOptions& options,

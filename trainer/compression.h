@@ -1,14 +1,13 @@
-// Compression as a config asks for it, and the optimizer that goes with it.
+// Compression as a config asks for it.
 #pragma once
 
-#include <memory>
+#include <string>
 #include <string_view>
 
 #include "comm/compress/options.h"
 #include "comm/compress/trial.h"
 #include "core/options.h"
 #include "core/parameters.h"
-#include "trainer/optim/optimizer.h"
 
 namespace lockstep::trainer {
 
@@ -16,10 +15,6 @@ namespace lockstep::trainer {
 [[nodiscard]] bool compresses_with(const Config& config, std::string_view compressor);
 
 [[nodiscard]] comm::CompressionOptions compression_options(const Config& config);
-
-/// The config's optimizer; without momentum on gradients when a compressor carries it.
-[[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const Config& config, const SlotLayout& layout,
-                                                        Device device);
 
 /// Collective, blocking. The compressor to use. `auto` becomes what a checkpoint (`saved`, its shared part)
 /// says, else what pays on this link, bf16, int8 or none, by trying them; `why` says why, and is empty where

@@ -124,7 +124,9 @@ std::string describe_plan(const Config& config, int ranks, bool one_node) {
   ReplicaOptions planned = replica_options(config, device, plan.microbatch, true);
   planned.plan_only = true;
   const Replica replica(loader->spec(), planned);
-  const auto optimizer = make_optimizer(config, replica.executor().parameter_layout(), replica.device());
+  const SlotLayout layout = replica.executor().parameter_layout();
+  const auto optimizer =
+      optimizers().create(config.part_name("optimizer"), config.part("optimizer"), layout, replica.device());
   const int sharded_over = config.section("optimizer").boolean("shard") ? ranks : 1;
   return config.resolved() + "\n" + operations_table(replica.executor()) + "\n" +
          format("parameters   %lld\n",

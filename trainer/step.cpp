@@ -63,6 +63,9 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
       squares_(make_array(replica.device(), Dtype::f64, 1)),
       shares_(
           on_device(momentum_of_state(replica.graph(), replica.store().state_layout()), replica.device())) {
+  if (exchange_->momentum() == comm::MomentumKind::heavy_ball) optimizer_.take_momentum(0);
+  if (exchange_->momentum() == comm::MomentumKind::average)
+    optimizer_.take_momentum(exchange_->exact_steps());
   place_optimizer();
   StepScalars start;
   if (options_.rule.scaling.dynamic) start.loss_scale = options_.rule.scaling.first;

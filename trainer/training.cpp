@@ -51,7 +51,8 @@ class Training final : public PreparedRun {
               rate_shapes().create(config.part_name("rate_shape"), config.part("rate_shape")), plan_.global,
               plan_.steps) {
     load_initial_weights();
-    optimizer_ = make_optimizer(config, replica_.store().layout(), replica_.device());
+    optimizer_ = optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
+                                     replica_.store().layout(), replica_.device());
   }
 
   Outcome run(RunLog& log, const TrainingOptions& options) override;

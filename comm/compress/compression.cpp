@@ -53,7 +53,8 @@ void Compression::find_momentum() {
   }
   if (kinds.size() > 1) {
     throw Error(Fault::config, "compressors with and without their own momentum are mixed",
-                "let compress.rules choose only 'none' beside dgc or onebit_adam");
+                "let compress.rules choose only 'none' beside dgc or onebit_adam, or set "
+                "compress.sign_vote.momentum to false");
   }
   if (kinds.empty() || *kinds.begin() == MomentumKind::none) return;
   momentum_ = *kinds.begin();
@@ -93,6 +94,7 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
                                   .ranks = collectives_.size(),
                                   .device = device,
                                   .seed = options_.seed,
+                                  .momentum_kind = options_.momentum_kind,
                                   .momentum = options_.momentum,
                                   .nesterov = options_.nesterov,
                                   .verdict = verdict_};

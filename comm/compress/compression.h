@@ -34,8 +34,7 @@ class Compression {
   /// Tells, in stream order, when the compute stream began to wait and which buckets made it.
   void waited_from(double began_s);
   [[nodiscard]] std::int64_t exact_steps() const noexcept { return exact_steps_; }
-  /// True when compressors carry the momentum: the optimizer must have none.
-  [[nodiscard]] bool replaces_momentum() const noexcept { return momentum_ == MomentumKind::heavy_ball; }
+  [[nodiscard]] MomentumKind momentum() const noexcept { return momentum_; }
   /// Bytes this rank sends for a bucket; nothing when it has nothing to compress.
   [[nodiscard]] std::optional<std::int64_t> stated_bytes(const Bucket& bucket, const Schedule& schedule,
                                                          std::int64_t step) const;

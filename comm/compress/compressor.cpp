@@ -110,6 +110,18 @@ void Compressor::exchange(FlatSpan gradients, FlatSpan scratch, const StepNumber
   mark(Phase::decode, stream);
 }
 
+void Compressor::average_exactly(const Turn& turn) {
+  vector::cast(turn.values, turn.mean, turn.stream);
+  vector::fill(turn.values, 0, turn.stream);
+  turn.collectives.sum(turn.mean, turn.stream, group().bucket);
+  mark(Phase::wire, turn.stream);
+  vector::scale(1.0f / static_cast<float>(context_.ranks), turn.mean, turn.stream);
+}
+
+std::int64_t Compressor::exact_bytes(const Schedule& schedule) const {
+  return schedule.stated_cost(context_.rank, context_.ranks, group().count).elements * 4;
+}
+
 Compressor::Units Compressor::units(const StepNumbers& numbers) const {
   const auto ranks = static_cast<float>(context_.ranks);
   if (!feedback_) return {1, ranks};

@@ -53,14 +53,11 @@ struct CompressorContext {
   int ranks = 1;
   Device device = {};
   std::uint64_t seed = 0;
-  float momentum = 0;  ///< the optimizer's: for compressors that replace it
+  MomentumKind momentum_kind = MomentumKind::none;  ///< this and the next two: see CompressionOptions
+  float momentum = 0;
   bool nesterov = false;
   Remembered::Verdict verdict;  ///< whether the last step was accepted
 };
-
-/// heavy_ball: u = m u + g, in the optimizer's place. average: u = m u + (1 - m) g, which the paired
-/// optimizer expects after the exact steps.
-enum class MomentumKind { none, heavy_ball, average };
 
 /// What the first steps of a training are: at_once: compressed. exact: summed exactly for a while, unless
 /// the user says otherwise, because what is withheld or outvoted is missing most while weights move fast.
@@ -148,6 +145,9 @@ class Compressor {
   /// Saves a packed array by slot, and adds share * what was saved.
   void save_pieces(StateWriter writer, FlatSpan packed) const;
   void load_pieces(const StateReader& reader, Remembered& state, float share) const;
+  /// The mean of the values as it is; nothing is left of them. What it sends. Collective, enqueues.
+  void average_exactly(const Turn& turn);
+  [[nodiscard]] std::int64_t exact_bytes(const Schedule& schedule) const;
   /// The mean of the group's values, see Turn. Collective, enqueues.
   virtual void average(const Turn& turn) = 0;
   /// State besides the residual. The reader's scope may lack it (another compressor wrote it): start anew.

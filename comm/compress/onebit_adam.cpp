@@ -20,7 +20,7 @@ class OneBitAdam final : public TwoShot {
 
   std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
     if (!is_exact(step)) return TwoShot::stated_bytes(schedule, step);
-    return schedule.stated_cost(context().rank, context().ranks, group().count).elements * 4;
+    return exact_bytes(schedule);
   }
   MomentumKind momentum() const noexcept override { return MomentumKind::average; }
 
@@ -44,11 +44,7 @@ class OneBitAdam final : public TwoShot {
 
   /// The mean gradient, and the moment that it makes.
   void sum_exactly(const Turn& turn) {
-    vector::cast(turn.values, turn.mean, turn.stream);
-    vector::fill(turn.values, 0, turn.stream);
-    turn.collectives.sum(turn.mean, turn.stream, group().bucket);
-    mark(Phase::wire, turn.stream);
-    vector::scale(1.0f / static_cast<float>(context().ranks), turn.mean, turn.stream);
+    average_exactly(turn);
     vector::scale(context().momentum, moment_.current(), turn.stream);
     vector::add(turn.mean, moment_.current(), turn.stream);
     vector::scale(1.0f / take(), turn.mean, turn.stream);

@@ -19,6 +19,10 @@ struct StepNumbers {
   float scale = 1;  ///< multiplies the sum over ranks to give the mean gradient
 };
 
+/// Momentum that is in what comes back instead of a gradient. heavy_ball: u = m u + g from the first step on,
+/// and with Nesterov's look ahead g + m u. average: u = m u + (1 - m) g, from the end of the exact steps on.
+enum class MomentumKind { none, heavy_ball, average };
+
 /// See CompressionOptions::exact_steps.
 inline constexpr std::int64_t kExactStart = -1;
 
@@ -31,7 +35,9 @@ struct CompressionOptions {
   std::vector<std::string> rules;
   std::int64_t min_elements = 1024;  ///< smaller slots are summed exactly
   std::uint64_t seed = 0;
-  float momentum = 0;  ///< the optimizer's, for compressors that replace it
+  /// The optimizer's, for compressors that make it in its place; none: it cannot do without its own.
+  MomentumKind momentum_kind = MomentumKind::none;
+  float momentum = 0;
   bool nesterov = false;
   /// First steps that are summed exactly, but for compressors that see to their own start; with 1-bit Adam
   /// its optimizer's. kExactStart: the fifth of `steps` where a compressor asks for it, else none.

@@ -19,7 +19,9 @@ Result run(const Lab& lab, int ranks, const Gradient& gradient) {
     ExchangeOptions options;
     options.compression.name = lab.compressor;
     options.compression.min_elements = 1;
+    options.compression.momentum_kind = lab.momentum_kind;
     options.compression.momentum = lab.momentum;
+    options.compression.nesterov = lab.nesterov;
     options.compression.exact_steps = lab.exact_steps;
     options.compression.settings = [&](std::string_view name) {
       return Options::of(compressors().row(name).settings, lab.settings);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/compress/options.h"
 #include "core/shape.h"
 #include "core/state.h"
 
@@ -22,7 +23,9 @@ struct Lab {
   int steps = 1;
   float rate = 1;
   float scale = 1;
+  MomentumKind momentum_kind = MomentumKind::none;
   float momentum = 0;
+  bool nesterov = false;
   std::int64_t exact_steps = 0;
 };
 

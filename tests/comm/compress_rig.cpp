@@ -79,7 +79,9 @@ Rig::Rig(World& world, const std::string& name, const RigOptions& rig)
   options.compression.name = name;
   options.compression.rules = rig.rules;
   options.compression.seed = 3;
+  options.compression.momentum_kind = rig.place.momentum_kind;
   options.compression.momentum = 0.5f;
+  options.compression.exact_steps = rig.place.exact_steps;
   options.compression.sample_every = rig.sample_every;
   options.compression.settings = [feedback = rig.feedback](std::string_view row) {
     return settings_of(row, feedback);

@@ -22,10 +22,13 @@ namespace lockstep::comm::compress {
 /// Two matrices, a prime one, and two slots too small to be compressed.
 [[nodiscard]] SlotLayout rig_layout();
 
-/// Where gradients lie, and what carries them: collectives that rigs use in turn, or null for new ones.
+/// Where gradients lie, what carries them (collectives that rigs use in turn, or null for new ones), and what
+/// the training is around them.
 struct Place {
   Device device = {};
   std::shared_ptr<Collectives> collectives = nullptr;
+  MomentumKind momentum_kind = MomentumKind::average;
+  std::int64_t exact_steps = 0;
 };
 /// Collective. What a rig uses: a ring over the transport.
 [[nodiscard]] std::shared_ptr<Collectives> rig_collectives(World& world, Device device,

@@ -120,6 +120,48 @@ TEST(CompressedResume, residuals_matter) {
   EXPECT_NE(rest.end.parameter_hash, whole.end.parameter_hash);
 }
 
+// ---- votes on momentum
+
+TEST(CompressedResume, votes_go_on_with_every_optimizer) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  for (const char* optimizer : {"adamw", "lamb", "sgd"}) {
+    const std::string chosen = "optimizer.name=" + std::string(optimizer);
+    const Overrides overrides = overrides_for("sign_vote", {chosen, "train.steps=10", "batch.global=24"});
+    const auto part = [&](const std::string& name, int stop_after, bool resume, int ranks) {
+      const std::string directory = scratch.path() + "/" + optimizer + name;
+      return run(scratch.path(), directory, overrides, stop_after, resume, ranks);
+    };
+    const Outcome whole = part("whole", 0, false, 2);
+    for (const int stop_after : {1, 4}) {  // before and after the exact start ends
+      EXPECT_EQ(part(std::to_string(stop_after), stop_after, false, 2).exit_code, 75);
+      EXPECT_EQ(part(std::to_string(stop_after), 0, true, 2).end.parameter_hash, whole.end.parameter_hash);
+    }
+    EXPECT_EQ(part("four", 4, false, 4).exit_code, 75);
+    EXPECT_TRUE(std::isfinite(part("four", 0, true, 3).last_loss)) << optimizer;
+  }
+}
+
+TEST(CompressedTraining, a_vote_that_is_exact_throughout_is_the_optimizer_with_its_momentum) {
+  const ScratchDirectory scratch;
+  write_tiny_images(scratch.path() + "/images.h5");
+  const std::vector<Overrides> optimizers{{"optimizer.sgd.weight_decay=0.01"},
+                                          {"optimizer.sgd.weight_decay=0.01", "optimizer.sgd.nesterov=true"},
+                                          {"optimizer.name=adamw", "rate.peak=0.01"}};
+  for (const Overrides& optimizer : optimizers) {
+    const auto loss = [&](const char* compressor, const std::string& exact_steps, const char* momentum) {
+      Overrides overrides = overrides_for(compressor, optimizer);
+      overrides.insert(overrides.end(), {"compress.exact_steps=" + exact_steps,
+                                         "compress.sign_vote.momentum=" + std::string(momentum)});
+      return run(scratch.path(), ScratchDirectory().path(), overrides, 0, false, 2).last_loss;
+    };
+    const float exact = loss("none", "0", "true");
+    EXPECT_NEAR(loss("sign_vote", "100", "true"), exact, 1e-4f * exact);
+    EXPECT_GT(std::abs(loss("sign_vote", "1", "true") - exact), 1e-3f * exact);
+    EXPECT_NE(loss("sign_vote", "1", "true"), loss("sign_vote", "1", "false"));
+  }
+}
+
 // ---- dgc is momentum SGD when everything is sent and nothing masked
 
 TEST(CompressedTraining, dgc_that_sends_all_and_masks_nothing_is_momentum_sgd) {

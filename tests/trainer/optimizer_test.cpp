@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 
+#include "core/error.h"
 #include "tests/trainer/optimizer_rig.h"
 
 namespace lockstep::trainer {
@@ -31,8 +33,10 @@ double length(const Vector& x) {
 constexpr int kSteps = 5;
 
 /// Runs the optimizer and the rule side by side on a weight and a bias; their largest difference.
-double difference(const std::string& name, const Pairs& settings, const Rule& rule) {
+double difference(const std::string& name, const Pairs& settings, const Rule& rule,
+                  std::optional<std::int64_t> momentum_after = {}) {
   OptimizerRig rig({{"a.weight", Shape{7, 3}}, {"b.bias", Shape{5}, {}, false}}, name, settings);
+  if (momentum_after) rig.optimizer().take_momentum(*momentum_after);
   std::vector<Reference> slots;
   for (const Slot& slot : rig.layout().slots()) slots.emplace_back(rig.value(slot.name), slot.decays);
   double largest = 0;
@@ -128,6 +132,41 @@ TEST(AdamW, first_step_moves_each_element_by_the_rate) {
   rig.step({.step = 0, .rate = 0.125f}, 1);
   const auto after = rig.value("w");
   for (std::size_t i = 0; i < before.size(); ++i) EXPECT_NEAR(std::abs(after[i] - before[i]), 0.125f, 1e-5f);
+}
+
+// ---- momentum that comes with the gradients
+
+TEST(Sgd, takes_momentum_and_keeps_its_own_for_the_decay) {
+  const Pairs settings{{"weight_decay", "0.5"}};
+  const Rule rule = [](Reference& slot, const Vector& g, double rate, int) {
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      slot.m[i] = 0.9 * slot.m[i] + (slot.decays ? 0.5 * slot.w[i] : 0);
+      slot.w[i] -= rate * (g[i] + slot.m[i]);
+    }
+  };
+  EXPECT_LT(difference("sgd", settings, rule, 0), 2e-5);
+  EXPECT_GT(difference("sgd", settings, rule), 1e-2);  // control
+}
+
+TEST(AdamW, takes_the_first_moment_from_an_update_on) {
+  const Rule rule = [](Reference& slot, const Vector& g, double rate, int t) {
+    const bool given = t > 2;
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      slot.m[i] = given ? g[i] : 0.9 * slot.m[i] + 0.1 * g[i];
+      slot.v[i] = 0.999 * slot.v[i] + 0.001 * g[i] * g[i];
+      const double m = slot.m[i] / (1 - std::pow(0.9, t)), v = slot.v[i] / (1 - std::pow(0.999, t));
+      slot.w[i] -= rate * (m / (std::sqrt(v) + 1e-8) + (slot.decays ? 0.01 * slot.w[i] : 0));
+    }
+  };
+  EXPECT_LT(difference("adamw", {}, rule, 2), 2e-5);
+  for (const std::int64_t after : {1, 3}) EXPECT_GT(difference("adamw", {}, rule, after), 1e-3);  // controls
+}
+
+TEST(Momentum, is_refused_by_optimizers_that_make_their_own) {
+  for (const char* name : {"lars", "lamb"}) {
+    OptimizerRig rig({{"w", Shape{4}}}, name);
+    EXPECT_THROW(rig.optimizer().take_momentum(0), Error) << name;
+  }
 }
 
 Rule lars(double mu, double decay, double trust, double epsilon) {

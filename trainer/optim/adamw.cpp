@@ -28,6 +28,8 @@ class AdamW final : public FlatOptimizer {
              .coupled_decay = decoupled ? 0.0f : decay};
   }
 
+  void take_momentum(std::int64_t after) override { rule_.given_after = after; }
+
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
               Stream& stream) override {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "core/error.h"
 #include "trainer/backends.h"
 
 namespace lockstep::trainer {
@@ -17,6 +18,11 @@ void FlatOptimizer::own(const Part& part) {
   memories_.clear();
   for (std::size_t i = 0; i < names_.size(); ++i)
     memories_.push_back(make_array(device_, Dtype::f32, layout_.stored_count()));
+}
+
+void FlatOptimizer::take_momentum(std::int64_t /*after*/) {
+  throw Error(Fault::config, "the optimizer makes its own momentum, the compressor too",
+              "set optimizer.name to sgd or adamw, or choose another compressor");
 }
 
 void FlatOptimizer::step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,

@@ -29,6 +29,9 @@ class OneBitAdam final : public FlatOptimizer {
               .decoupled_decay = static_cast<float>(options.real("weight_decay")),
               .freeze_steps = options.integer("freeze_steps")} {}
 
+  /// The compressor knows from freeze_steps.
+  void take_momentum(std::int64_t /*after*/) override {}
+
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
               Stream& stream) override {

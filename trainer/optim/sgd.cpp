@@ -13,9 +13,6 @@ constexpr Setting kSettings[] = {
     {"weight_decay", SettingType::real, "0", "decay of weights (never of biases and norms)", "[0,inf)"},
     {"decoupled", SettingType::boolean, "false",
      "true: decay by rate * weight_decay * w beside the gradient; false: L2, through the momentum"},
-    {"momentum_on", SettingType::text, "all",
-     "decay: gradients come with their momentum (compress.name dgc sets this), only the decay needs it",
-     "all|decay"},
 };
 
 class Sgd final : public FlatOptimizer {
@@ -27,9 +24,10 @@ class Sgd final : public FlatOptimizer {
     rule_ = {.momentum = static_cast<float>(options.real("momentum")),
              .coupled_decay = decoupled ? 0.0f : decay,
              .decoupled_decay = decoupled ? decay : 0.0f,
-             .nesterov = options.boolean("nesterov"),
-             .decay_only = options.text("momentum_on") == "decay"};
+             .nesterov = options.boolean("nesterov")};
   }
+
+  void take_momentum(std::int64_t /*after*/) override { rule_.decay_only = true; }
 
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,

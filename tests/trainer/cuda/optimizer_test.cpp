@@ -117,11 +117,26 @@ std::vector<Case> cases() {
           {"adamw", {{"decoupled", "false"}, {"weight_decay", "0.5"}}},
           {"lars", {{"weight_decay", "0.2"}, {"trust", "0.1"}}},
           {"lamb", {{"weight_decay", "0.1"}}},
-          {"sgd", {{"momentum_on", "decay"}, {"weight_decay", "0.3"}}},
           {"onebit_adam", {{"freeze_steps", "3"}}}};
 }
 INSTANTIATE_TEST_SUITE_P(table, GpuOptimizer, ::testing::ValuesIn(cases()),
                          [](const auto& each) { return each.param.optimizer + std::to_string(each.index); });
+
+TEST(GpuOptimizerMomentum, that_comes_with_gradients_is_taken_as_on_the_host) {
+  LOCKSTEP_NEEDS_VISIBLE_GPU();
+  for (const std::string name : {"sgd", "adamw"}) {
+    const Pairs settings{{"weight_decay", "0.3"}};
+    OptimizerRig host(slots(), name, settings), gpu(slots(), name, settings, kGpu);
+    OptimizerRig own(slots(), name, settings);
+    host.optimizer().take_momentum(name == "sgd" ? 0 : 2);
+    gpu.optimizer().take_momentum(name == "sgd" ? 0 : 2);
+    for (int t = 0; t < 5; ++t) {
+      for (OptimizerRig* rig : {&host, &gpu, &own}) rig->step(scalars_of(t), t);
+      ASSERT_LT(difference(host, gpu), 1e-6) << name << " after step " << t;
+    }
+    EXPECT_GT(difference(host, own), 1e-3) << name << ": its own momentum must end elsewhere";
+  }
+}
 
 TEST(GpuOptimizerCases, name_every_optimizer_of_the_table) {
   for (const auto& row : optimizers().rows()) {
