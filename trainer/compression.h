@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/compress/options.h"
 #include "comm/compress/trial.h"
@@ -28,8 +29,9 @@ namespace lockstep::trainer {
 void adopt(const std::string& compressor, const StateReader& saved, comm::CompressionOptions& options);
 /// For checkpoints: what adopt() reads.
 void save_start(StateWriter& shared, const std::string& compressor, const comm::GradientExchange& exchange);
-/// A sentence on the exact start; empty: there is none.
-[[nodiscard]] std::string exact_start_text(const comm::GradientExchange& exchange);
+/// Sentences for the start of a run: how many steps are exact, and what fits badly.
+[[nodiscard]] std::vector<std::string> compression_notes(const Config& config,
+                                                         const comm::GradientExchange& exchange);
 
 /// Throws Fault::config where compressor and optimizer do not fit, by name.
 void check_compression(const Config& config);

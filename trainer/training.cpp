@@ -125,7 +125,7 @@ void Training::make_engine(const StateReader& saved) {
   if (!choice_.why.empty()) log_->note(choice_.why);
   adopt(choice_.compressor, saved, options.exchange.compression);
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
-  if (const auto note = exact_start_text(engine_->exchange()); !note.empty()) log_->note(note);
+  for (const std::string& note : compression_notes(config_, engine_->exchange())) log_->note(note);
   if (options.shard) log_->note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
 }
 

@@ -3,50 +3,18 @@
 // refused by name.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "comm/allreduce/schedule.h"
 #include "comm/compress/compressor.h"
 #include "comm/worlds.h"
-#include "tests/trainer/tiny_run.h"
+#include "tests/trainer/compressed_run.h"
 #include "trainer/checkpoint.h"
 
 namespace lockstep::trainer {
 namespace {
-
-namespace fs = std::filesystem;
-
-Overrides overrides_for(const std::string& compressor, const Overrides& more = {}) {
-  Overrides all{"compress.name=" + compressor, "compress.min_elements=16", "compress.sample_every=2"};
-  if (compressor == "onebit_adam") {
-    all.insert(all.end(),
-               {"optimizer.name=onebit_adam", "optimizer.onebit_adam.freeze_steps=3", "rate.peak=0.002"});
-  }
-  if (compressor == "dgc") all.insert(all.end(), {"compress.dgc.warmup_steps=4", "compress.dgc.density=0.1"});
-  if (compressor == "powersgd")
-    all.insert(all.end(), {"compress.powersgd.rank=1", "compress.powersgd.min_ratio=1"});
-  all.insert(all.end(), more.begin(), more.end());
-  return all;
-}
-
-/// A run planned for `steps`, stopped by a signal after `stop_after` when that is not 0.
-Outcome run(const std::string& data, const std::string& directory, const Overrides& overrides, int stop_after,
-            bool resume, int ranks) {
-  fs::create_directories(directory);
-  const Config config = tiny_config(data, "images", overrides);
-  std::atomic<int> asked{0};
-  TrainingOptions options{.run_directory = directory, .resume = resume, .asked_to_stop = nullptr};
-  if (stop_after > 0) {
-    options.asked_to_stop = [&, ranks]() -> std::string {
-      return ++asked > stop_after * ranks ? "SIGUSR1" : "";
-    };
-  }
-  return run_tiny(config, ranks, options);
-}
 
 class EveryCompressor : public testing::TestWithParam<std::string> {
  protected:
@@ -120,48 +88,6 @@ TEST(CompressedResume, residuals_matter) {
   EXPECT_NE(rest.end.parameter_hash, whole.end.parameter_hash);
 }
 
-// ---- votes on momentum
-
-TEST(CompressedResume, votes_go_on_with_every_optimizer) {
-  const ScratchDirectory scratch;
-  write_tiny_images(scratch.path() + "/images.h5");
-  for (const char* optimizer : {"adamw", "lamb", "sgd"}) {
-    const std::string chosen = "optimizer.name=" + std::string(optimizer);
-    const Overrides overrides = overrides_for("sign_vote", {chosen, "train.steps=10", "batch.global=24"});
-    const auto part = [&](const std::string& name, int stop_after, bool resume, int ranks) {
-      const std::string directory = scratch.path() + "/" + optimizer + name;
-      return run(scratch.path(), directory, overrides, stop_after, resume, ranks);
-    };
-    const Outcome whole = part("whole", 0, false, 2);
-    for (const int stop_after : {1, 4}) {  // before and after the exact start ends
-      EXPECT_EQ(part(std::to_string(stop_after), stop_after, false, 2).exit_code, 75);
-      EXPECT_EQ(part(std::to_string(stop_after), 0, true, 2).end.parameter_hash, whole.end.parameter_hash);
-    }
-    EXPECT_EQ(part("four", 4, false, 4).exit_code, 75);
-    EXPECT_TRUE(std::isfinite(part("four", 0, true, 3).last_loss)) << optimizer;
-  }
-}
-
-TEST(CompressedTraining, a_vote_that_is_exact_throughout_is_the_optimizer_with_its_momentum) {
-  const ScratchDirectory scratch;
-  write_tiny_images(scratch.path() + "/images.h5");
-  const std::vector<Overrides> optimizers{{"optimizer.sgd.weight_decay=0.01"},
-                                          {"optimizer.sgd.weight_decay=0.01", "optimizer.sgd.nesterov=true"},
-                                          {"optimizer.name=adamw", "rate.peak=0.01"}};
-  for (const Overrides& optimizer : optimizers) {
-    const auto loss = [&](const char* compressor, const std::string& exact_steps, const char* momentum) {
-      Overrides overrides = overrides_for(compressor, optimizer);
-      overrides.insert(overrides.end(), {"compress.exact_steps=" + exact_steps,
-                                         "compress.sign_vote.momentum=" + std::string(momentum)});
-      return run(scratch.path(), ScratchDirectory().path(), overrides, 0, false, 2).last_loss;
-    };
-    const float exact = loss("none", "0", "true");
-    EXPECT_NEAR(loss("sign_vote", "100", "true"), exact, 1e-4f * exact);
-    EXPECT_GT(std::abs(loss("sign_vote", "1", "true") - exact), 1e-3f * exact);
-    EXPECT_NE(loss("sign_vote", "1", "true"), loss("sign_vote", "1", "false"));
-  }
-}
-
 // ---- dgc is momentum SGD when everything is sent and nothing masked
 
 TEST(CompressedTraining, dgc_that_sends_all_and_masks_nothing_is_momentum_sgd) {
@@ -208,35 +134,6 @@ TEST(CompressedTraining, auto_chooses_says_why_and_a_resumed_run_keeps_the_choic
   EXPECT_EQ(run(scratch.path(), directory, automatic, 0, true, 2).exit_code, 0);
   const StateMap after = read_shared_state(directory);
   EXPECT_EQ(StateReader(after).text("compressor"), chosen);
-}
-
-// ---- an exact start
-
-TEST(CompressedTraining, a_resumed_run_keeps_its_exact_start_when_steps_are_added) {
-  const ScratchDirectory scratch;
-  write_tiny_images(scratch.path() + "/images.h5");
-  const std::string directory = scratch.path() + "/run";
-  const auto exact_steps = [&](const std::string& compressor, const Overrides& more, bool resume) {
-    static_cast<void>(run(scratch.path(), directory, overrides_for(compressor, more), 0, resume, 2));
-    const StateMap saved = read_shared_state(directory);
-    return StateReader(saved).integer("exact_steps");
-  };
-  EXPECT_EQ(exact_steps("topk", {"train.steps=10"}, false), 2);
-  EXPECT_EQ(exact_steps("topk", {"train.steps=20"}, true), 2);
-  EXPECT_EQ(exact_steps("topk", {"train.steps=21", "compress.exact_steps=3"}, true), 3);
-  EXPECT_EQ(exact_steps("ef_sign", {"train.steps=25"}, true), 5) << "another compressor starts anew";
-}
-
-TEST(CompressedTraining, an_exact_start_of_all_steps_is_training_without_compression) {
-  const ScratchDirectory scratch;
-  write_tiny_images(scratch.path() + "/images.h5");
-  const auto end = [&](const std::string& compressor, const std::string& exact_steps) {
-    const Overrides overrides = overrides_for(compressor, {"compress.exact_steps=" + exact_steps});
-    return run(scratch.path(), scratch.path() + "/" + compressor + exact_steps, overrides, 0, false, 2).end;
-  };
-  const std::uint64_t exact = end("none", "0").parameter_hash;
-  EXPECT_EQ(end("powersgd", "100").parameter_hash, exact);
-  EXPECT_NE(end("powersgd", "-1").parameter_hash, exact);
 }
 
 // ---- what a run tells
