@@ -42,6 +42,8 @@ struct Backend {
   int (*visible)(std::string& why);
   /// Names the device alike in every process of its machine.
   std::string (*identity)(Device);
+  /// "NVIDIA H200": what kind of device it is.
+  std::string (*model)(Device);
   /// Versions of the device's libraries, built with and found.
   std::string (*versions)();
   /// As recording.h's record_work(); null when streams cannot be recorded.

@@ -56,6 +56,7 @@ const Backend host_backend = {
     .kernels = &vector::cpu_kernels,
     .visible = [](std::string& /*why*/) { return 1; },
     .identity = [](Device /*device*/) { return std::string("cpu"); },
+    .model = [](Device /*device*/) { return std::string("cpu"); },
     .versions = [] { return std::string(); },
     .record = nullptr,
 };

@@ -97,6 +97,16 @@ bool Options::given(std::string_view key) const {
          canonical_text(setting->type, fallback_text(*setting));
 }
 
+std::string Options::given_text() const {
+  std::string text;
+  for (const Setting& setting : settings_) {
+    if (!given(setting.key)) continue;
+    text +=
+        (text.empty() ? "" : ",") + std::string(setting.key) + "=" + given_.find(setting.key)->second.value;
+  }
+  return text;
+}
+
 std::string Options::where(std::string_view key) const {
   const auto found = given_.find(key);
   const std::string full = (path_.empty() ? "" : path_ + ".") + std::string(key);

@@ -61,6 +61,8 @@ class Options {
   /// True when the user gave the key, also with the value of the fallback. A saved, resolved config remembers
   /// what nobody gave by its `# default` comments.
   [[nodiscard]] bool given(std::string_view key) const;
+  /// "momentum=0.9,nesterov=true": what the user gave, as Options::of() would take it.
+  [[nodiscard]] std::string given_text() const;
   /// "optimizer.sgd.momentum (quickstart.yaml:12)": how to name a key in an error.
   [[nodiscard]] std::string where(std::string_view key) const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }

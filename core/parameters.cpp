@@ -137,6 +137,12 @@ ParameterStore::ParameterStore(SlotLayout parameters, SlotLayout state, Device d
       gradients_(gradient_memory_.view(gradient_dtype, parameters_.stored_count())),
       state_values_(make_array(device, Dtype::f32, state_.stored_count())) {}
 
+void ParameterStore::move_gradients(Memory lent) {
+  const Dtype dtype = gradients_.dtype;
+  gradient_memory_ = gradient_array(parameters_, device_, std::move(lent), dtype);
+  gradients_ = gradient_memory_.view(dtype, parameters_.stored_count());
+}
+
 std::vector<float> ParameterStore::read(std::string_view name) const {
   const auto [slot, array] = find_slot(*this, name);
   return read_slot(*slot, array);

@@ -70,6 +70,10 @@ class ParameterStore {
   ParameterStore(SlotLayout parameters, SlotLayout state, Device device, Memory gradient_memory = {},
                  Dtype gradient_dtype = Dtype::f32);
 
+  /// The gradient array moves to `lent` memory (empty: own memory), as the constructor would place it; its
+  /// values become zero. No stream may be using it.
+  void move_gradients(Memory lent);
+
   [[nodiscard]] const SlotLayout& layout() const noexcept { return parameters_; }
   [[nodiscard]] const SlotLayout& state_layout() const noexcept { return state_; }
   [[nodiscard]] Device device() const noexcept { return device_; }

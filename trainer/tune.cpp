@@ -1,13 +1,13 @@
 #include "trainer/tune.h"
 
-#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 
 #include "comm/allreduce/auto.h"
 #include "comm/autotune/autotune.h"
-#include "core/error.h"
+#include "core/backends.h"
+#include "core/recording.h"
 #include "core/state.h"
 
 namespace lockstep::trainer {
@@ -17,24 +17,30 @@ namespace {
 constexpr const char* kFile = "/allreduce.json";
 constexpr const char* kKey = "allreduce";
 
-/// Seconds of one microbatch's backward, the second of two: the first one warms caches and plans.
+/// Seconds of one microbatch's backward, the second of two: the first one warms caches and plans. On a device
+/// where steps are recorded the second one is, too: its launches would not show in a step.
 double backward_seconds(const TuneRun& run) {
   models::Pass pass = run.replica.pass(models::Mode::train, run.replica.store().values());
   const FlatArray statistics =
       make_array(run.replica.device(), Dtype::f32, run.replica.store().state().count);
   pass.statistics = statistics.span;
+  const auto stopwatch = make_stopwatch(run.replica.device());
   double seconds = 0;
   for (int turn = 0; turn < 2; ++turn) {
     const data::Microbatch& batch = run.loader.next();
     pass.first_sample = batch.first_position;
     run.replica.executor().feed(batch.input, batch.target, run.compute);
     run.replica.executor().forward(pass, run.compute);
+    const auto backward = [&] {
+      run.replica.executor().backward(
+          pass, [](int) {}, run.compute);
+    };
+    const auto recorded = run.records && turn > 0 ? record_work(run.compute, backward) : nullptr;
+    stopwatch->start(run.compute);
+    recorded != nullptr ? recorded->run(run.compute) : backward();
+    stopwatch->stop(run.compute);
     run.compute.synchronize();
-    const auto start = std::chrono::steady_clock::now();
-    run.replica.executor().backward(
-        pass, [](int) {}, run.compute);
-    run.compute.synchronize();
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds = stopwatch->seconds();
   }
   return run.control.maximum(seconds);
 }
@@ -65,6 +71,12 @@ comm::Choice choose(const TuneRun& run, const StateReader& saved, std::int64_t f
   task.first_bucket_bytes = first_bucket_bytes;
   task.schedule = settings.text("schedule");
   task.bucket_bytes = static_cast<std::int64_t>(settings.real("bucket_mib") * (1 << 20));
+  task.device = run.replica.device();
+  task.device_model = backend_of(task.device).model(task.device);
+  task.dtype = run.replica.store().gradients().dtype;
+  task.transport = run.config.part_name("transport");
+  if (const std::string given = run.config.part("transport").given_text(); !given.empty())
+    task.transport += ":" + given;
   task.deadline_s = run.config.section("run").real("deadline_s");
   if (settings.boolean("cache")) task.cache_directory = cache_directory();
   return comm::autotune(run.world, task);
@@ -76,9 +88,6 @@ std::string tune_exchange(const TuneRun& run, const StateReader& saved, comm::Sc
                           comm::ExchangeOptions& exchange) {
   auto* chosen_later = dynamic_cast<comm::AutoSchedule*>(&schedule);
   if (chosen_later == nullptr) return {};
-  if (run.replica.device().kind == DeviceKind::cuda)
-    throw Error(Fault::config, "allreduce.name auto measures host memory, but the gradients are on a GPU",
-                "set allreduce.name to library (NCCL) or peer");
   const comm::Choice choice = choose(run, saved, exchange.first_bucket_bytes);
   chosen_later->adopt(comm::schedule_called(choice.schedule));
   exchange.bucket_bytes = choice.bucket_bytes;

@@ -26,6 +26,7 @@ struct TuneRun {
   Replica& replica;
   data::Loader& loader;
   Stream& compute;
+  bool records;  ///< steps are recorded
 };
 
 /// Collective, blocks. `saved`: the checkpoint that the run goes on from, or nothing. Does nothing unless

@@ -24,6 +24,7 @@ class AutoSchedule final : public Schedule {
   std::string_view name() const noexcept override { return chosen_->name(); }
   bool library() const noexcept override { return chosen_->library(); }
   bool shared() const noexcept override { return chosen_->shared(); }
+  const PeerSums* peer() const noexcept override { return chosen_->peer(); }
   /// The choice depends on timings: refused in reproducible mode.
   bool layout_invariant() const noexcept override { return false; }
 

@@ -12,6 +12,8 @@
 #include "comm/autotune/sweep.h"
 #include "comm/bench_allreduce.h"
 #include "comm/collectives.h"
+#include "comm/device_transport.h"
+#include "comm/named.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -22,11 +24,29 @@ namespace {
 constexpr std::int64_t kBuckets[] = {1 << 20, 4 << 20, 8 << 20, 25 << 20, 64 << 20};
 constexpr std::size_t kMeasured = 3;  // the best predicted ones are measured
 
-std::vector<std::string> candidates(const TuneTask& task) {
-  if (!task.schedule.empty()) return {task.schedule};
-  std::vector<std::string> names{"ring:segment=65536"};
-  for (const BenchSchedule& each : bench_schedules({})) names.push_back(each.name);
-  return names;
+/// Where sums are timed in place of predicted: no plan says what they do.
+std::vector<std::string> without_plan(const TuneTask& task, bool reach) {
+  if (task.device.kind == DeviceKind::cpu) return {"shared", "library"};
+  return reach ? std::vector<std::string>{"library", "peer"} : std::vector<std::string>{"library"};
+}
+
+/// Collective. Whether the GPUs of all ranks map each other's memory.
+bool peers_reach(World& world, const TuneTask& task) {
+  if (task.device.kind == DeviceKind::cpu || world.size() == 1) return false;
+  try {
+    const auto [name, settings] = part_called(transports(), "mpi");
+    static_cast<void>(
+        connect(name, settings, *schedule_called("peer"), world, {task.device, task.deadline_s}));
+    return true;
+  } catch (const Error& error) {
+    if (error.fault() != Fault::device && error.fault() != Fault::config) throw;
+    return false;  // on all ranks alike
+  }
+}
+
+/// Of `bytes` of fp32 gradients, on the wire.
+std::int64_t wire_bytes(const TuneTask& task, std::int64_t bytes) {
+  return bytes / static_cast<std::int64_t>(sizeof(float)) * static_cast<std::int64_t>(size_of(task.dtype));
 }
 
 std::vector<std::int64_t> bucket_sizes(const TuneTask& task) {
@@ -36,13 +56,14 @@ std::vector<std::int64_t> bucket_sizes(const TuneTask& task) {
 
 bool faster(const TuneRow& a, const TuneRow& b) { return a.step_s < b.step_s; }
 
-std::vector<TuneRow> predictions(const CostModel& model, const Topology& topology, const TuneTask& task) {
+std::vector<TuneRow> predictions(const CostModel& model, const Topology& topology, const TuneTask& task,
+                                 bool reach) {
   std::vector<TuneRow> rows;
-  for (const std::string& name : candidates(task)) {
+  for (const std::string& name : tune_candidates(task, reach)) {
     const auto schedule = schedule_called(name);
     for (const std::int64_t bucket : bucket_sizes(task)) {
       const auto sum_s = [&](std::int64_t bytes) {
-        return predicted_s(model, name, *schedule, topology, bytes);
+        return predicted_s(model, name, *schedule, topology, wire_bytes(task, bytes));
       };
       rows.push_back({.schedule = name,
                       .bucket_bytes = bucket,
@@ -58,27 +79,33 @@ std::vector<TuneRow> predictions(const CostModel& model, const Topology& topolog
 /// Measures a candidate's sum of a whole bucket, and scales its predicted sums to that.
 void verify(World& world, const CostModel& model, const Topology& topology, const TuneTask& task,
             TuneRow& row) {
-  const std::int64_t bytes = std::min(row.bucket_bytes, task.total_bytes);
+  const std::int64_t bytes = wire_bytes(task, std::min(row.bucket_bytes, task.total_bytes));
   AllreduceBench bench{.min_bytes = bytes,
                        .max_bytes = bytes,
                        .warmup = 1,
                        .iterations = 3,
+                       .dtype = task.dtype,
                        .deadline_s = task.deadline_s,
+                       .device = task.device,
+                       .transport = task.transport,
                        .schedules = bench_schedules({row.schedule})};
   row.measured_sum_s = bench_allreduce(world, bench).front().min_s;
   const auto schedule = schedule_called(row.schedule);
   const double scale = row.measured_sum_s / std::max(row.predicted_sum_s, 1e-9);
   row.step_s = predicted_step_s(
-      task.backward_s, task.total_bytes, row.bucket_bytes, task.first_bucket_bytes,
-      [&](std::int64_t part) { return scale * predicted_s(model, row.schedule, *schedule, topology, part); });
+      task.backward_s, task.total_bytes, row.bucket_bytes, task.first_bucket_bytes, [&](std::int64_t part) {
+        return scale * predicted_s(model, row.schedule, *schedule, topology, wire_bytes(task, part));
+      });
 }
 
 /// Each schedule's best bucket size, the best schedules first, measured; then what was only predicted.
 Choice measured_choice(World& world, const TuneTask& task) {
   const Topology topology = world.transport(task.deadline_s)->topology();
-  const CostModel model = measure_costs(world, task.deadline_s);
+  const bool reach = peers_reach(world, task);
+  const CostModel model =
+      measure_costs(world, {task.device, task.transport, task.deadline_s, without_plan(task, reach)});
   Choice choice;
-  for (const TuneRow& row : predictions(model, topology, task)) {
+  for (const TuneRow& row : predictions(model, topology, task, reach)) {
     const bool seen = std::any_of(choice.rows.begin(), choice.rows.end(),
                                   [&](const TuneRow& each) { return each.schedule == row.schedule; });
     if (!seen) choice.rows.push_back(row);
@@ -91,14 +118,16 @@ Choice measured_choice(World& world, const TuneTask& task) {
   return choice;
 }
 
-/// Names the machine, the layout of ranks (hosts, and nodes, which need not be the same) and the task.
-std::string cache_file(const std::vector<std::string>& hosts, const Topology& topology, const World& world,
+/// Names the machine, the layout of ranks (hosts, nodes, which need not be the same, and devices) and the
+/// task. `places`: every rank's host and device.
+std::string cache_file(const std::vector<std::string>& places, const Topology& topology, const World& world,
                        const TuneTask& task) {
   if (task.cache_directory.empty()) return {};
-  std::string key = fmt::format("{} {} {} {} {} {:.1g}", world.description(), task.total_bytes, task.schedule,
-                                task.bucket_bytes, task.first_bucket_bytes, task.backward_s);
+  std::string key = fmt::format("{} {} {} {} {} {:.1g} {} {}", world.description(), task.total_bytes,
+                                task.schedule, task.bucket_bytes, task.first_bucket_bytes, task.backward_s,
+                                name_of(task.dtype), task.transport);
   for (int rank = 0; rank < topology.ranks(); ++rank)
-    key += fmt::format(" {}/{}", hosts[static_cast<std::size_t>(rank)], topology.node_of(rank));
+    key += fmt::format(" {}/{}", places[static_cast<std::size_t>(rank)], topology.node_of(rank));
   std::uint64_t hash = 0;
   for (std::size_t i = 0; i < key.size(); ++i) hash += mix(i, static_cast<unsigned char>(key[i]));
   return task.cache_directory + "/allreduce-" + hash_text(hash) + ".json";
@@ -135,12 +164,26 @@ void keep_choice(const std::string& file, const Choice& choice) {
 
 }  // namespace
 
+std::vector<std::string> tune_candidates(const TuneTask& task, bool reach) {
+  if (!task.schedule.empty()) return {task.schedule};
+  const bool host = task.device.kind == DeviceKind::cpu;
+  std::vector<std::string> names;
+  if (host) names.emplace_back("ring:segment=65536");  // added in the CPU's cache
+  for (const BenchSchedule& each : bench_schedules({})) {
+    if (!host && each.name == "shared") continue;  // sums in host memory
+    if (!host && each.name == "peer" && !reach) continue;
+    names.push_back(each.name);
+  }
+  return names;
+}
+
 Choice autotune(World& world, const TuneTask& task) {
   auto transport = world.transport(task.deadline_s);
   const Topology topology = transport->topology();
   Control control(
       make_collectives(std::move(transport), schedules().create("recursive_doubling", Options())));
-  const std::string file = cache_file(control.gather(world.host()), topology, world, task);
+  const std::string place = world.host() + " " + task.device_model;
+  const std::string file = cache_file(control.gather(place), topology, world, task);
   const std::string kept = control.broadcast(world.rank() == 0 ? kept_choice(file) : "");
   if (!kept.empty()) {
     Choice choice = choice_of(kept);

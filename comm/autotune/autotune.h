@@ -15,14 +15,18 @@ namespace lockstep::comm {
 
 /// What is tuned for. A choice that is given is kept, and measured like the others.
 struct TuneTask {
-  std::int64_t total_bytes = 0;  ///< of fp32 gradients
+  std::int64_t total_bytes = 0;  ///< of the gradients, as if they were fp32; so are bucket sizes
   double backward_s = 0;         ///< while which they complete
   std::int64_t first_bucket_bytes = 1 << 20;
   std::string schedule;           ///< forced: "ring:segment=65536"; empty: choose
   std::int64_t bucket_bytes = 0;  ///< forced; 0: choose
   double deadline_s = 60;
-  /// Choices are kept here for the same task, hosts and ranks; a damaged one is measured again. Empty:
-  /// nowhere.
+  Device device = {};              ///< where this rank's gradients lie
+  std::string device_model;        ///< "NVIDIA H200"
+  Dtype dtype = Dtype::f32;        ///< of the gradients
+  std::string transport = "auto";  ///< of GPU memory, with settings: "nccl:max_ctas=8"
+  /// Choices are kept here for the same task, hosts, devices and ranks; a damaged one is measured again.
+  /// Empty: nowhere.
   std::string cache_directory;
 };
 
@@ -41,6 +45,10 @@ struct Choice {
   std::vector<TuneRow> rows;  ///< best first; empty when the choice was read
   bool from_cache = false;
 };
+
+/// What is predicted: the schedule that the task forces, or those that differ on its device. `reach`: its
+/// GPUs map each other's memory.
+[[nodiscard]] std::vector<std::string> tune_candidates(const TuneTask& task, bool reach);
 
 /// Collective, blocks. The same choice on every rank.
 [[nodiscard]] Choice autotune(World& world, const TuneTask& task);

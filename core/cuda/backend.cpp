@@ -80,6 +80,7 @@ const Backend cuda_backend = {
     .kernels = &vector::cuda_kernels,
     .visible = cuda::visible_devices,
     .identity = cuda::identity_of,
+    .model = cuda::model_of,
     .versions = cuda::versions,
     .record = cuda::record,
 };

@@ -66,6 +66,12 @@ std::string identity_of(Device device) {
   return text;
 }
 
+std::string model_of(Device device) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device.index), "cudaGetDeviceProperties");
+  return properties.name;
+}
+
 std::string cuda_version(int number) {
   return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
 }

@@ -68,12 +68,15 @@ TEST_F(AutotuneCache, holds_one_whole_file_for_a_task_and_finds_it_again) {
 }
 
 TEST_F(AutotuneCache, every_difference_of_the_task_is_another_question) {
-  std::vector<TuneTask> tasks(6, task());
+  std::vector<TuneTask> tasks(9, task());
   tasks[1].total_bytes *= 2;
   tasks[2].backward_s *= 4;
   tasks[3].first_bucket_bytes /= 2;
   tasks[4].schedule = "recursive_doubling";
   tasks[5].bucket_bytes = 1 << 19;
+  tasks[6].device_model = "another processor";
+  tasks[7].transport = "mpi";
+  tasks[8].dtype = Dtype::bf16;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     EXPECT_FALSE(tuned(2, tasks[i]).from_cache) << i;
     EXPECT_EQ(files().size(), i + 1);

@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "comm/allreduce/auto.h"
+#include "comm/allreduce/peer.h"
 #include "comm/autotune/model.h"
 #include "comm/worlds.h"
 #include "core/error.h"
@@ -72,6 +75,48 @@ TEST(Model, one_bucket_ends_a_sum_after_backward_and_small_ones_overlap) {
   EXPECT_NEAR(predicted_step_s(0.2, kTotal, kTotal, kTotal, sum_s), 0.2 + 0.1, 1e-9);
   EXPECT_NEAR(predicted_step_s(0.2, kTotal, kTotal / 10, kTotal / 10, sum_s), 0.2 + 0.01, 1e-9);
   EXPECT_NEAR(predicted_step_s(0.0, kTotal, kTotal / 10, kTotal / 10, sum_s), 0.1, 1e-9);
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+TEST(Candidates, differ_between_host_memory_and_gpus_with_and_without_reach) {
+  const Device gpu{DeviceKind::cuda, 0};
+  const auto host = tune_candidates({}, false), near = tune_candidates({.device = gpu}, true),
+             far = tune_candidates({.device = gpu}, false);
+  for (const char* everywhere : {"library", "ring", "halving_doubling"}) {
+    for (const auto& names : {host, near, far}) EXPECT_TRUE(contains(names, everywhere)) << everywhere;
+  }
+  EXPECT_TRUE(contains(host, "shared"));
+  EXPECT_FALSE(contains(near, "shared"));
+  EXPECT_TRUE(contains(near, "peer"));
+  EXPECT_FALSE(contains(far, "peer"));
+  EXPECT_FALSE(contains(near, "auto"));
+  EXPECT_EQ(tune_candidates({.schedule = "bruck", .device = gpu}, false), std::vector<std::string>{"bruck"});
+}
+
+// Lines as two and eight GPUs of a node have them: latency decides for a small sum, the link for a large one.
+TEST(Model, ranks_what_gpus_offer_by_latency_and_link) {
+  CostModel model = made_up(15e-6, 1 / 150e9);
+  model.whole["library"] = {18e-6, 1 / 180e9};
+  model.whole["peer"] = {6e-6, 1 / 170e9};
+  const auto best = [&](std::int64_t bytes) {
+    std::map<double, std::string> by_time;
+    for (const std::string& name : tune_candidates({.device = {DeviceKind::cuda, 0}}, true))
+      by_time[predicted_s(model, name, *schedule_called(name), 8, bytes)] = name;
+    return by_time.begin()->second;
+  };
+  EXPECT_EQ(best(1 << 20), "peer");
+  EXPECT_EQ(best(std::int64_t{1} << 30), "library");
+}
+
+TEST(Auto, passes_on_what_the_chosen_one_needs_of_a_transport) {
+  AutoSchedule schedule;
+  EXPECT_EQ(schedule.peer(), nullptr);
+  schedule.adopt(schedule_called("peer:blocks=32"));
+  ASSERT_NE(schedule.peer(), nullptr);
+  EXPECT_EQ(schedule.peer()->blocks, 32);
 }
 
 TEST(Autotune, ranks_agree_and_what_was_chosen_sums) {

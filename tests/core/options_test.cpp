@@ -53,6 +53,12 @@ TEST(Options, fallbacks_are_read_with_their_type) {
   EXPECT_TRUE(defaults.texts("files").empty());
 }
 
+TEST(Options, given_text_names_what_was_given_and_can_be_given_again) {
+  EXPECT_EQ(options().given_text(), "");
+  const Options given = options({{"steps", "100"}, {"mode", "fast"}});
+  EXPECT_EQ(given.given_text(), "steps=100,mode=fast");
+}
+
 TEST(Options, given_values_are_read_with_their_type) {
   const Options given = options({{"nesterov", "yes"},
                                  {"steps", "1e6"},

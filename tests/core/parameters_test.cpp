@@ -234,6 +234,20 @@ TEST(ParameterStore, lent_gradient_memory_is_used_and_zeroed) {
   EXPECT_TRUE(released);
 }
 
+TEST(ParameterStore, gradients_move_to_lent_memory_and_back_to_own) {
+  std::vector<float> window(128, 3.0F);
+  bool released = false;
+  ParameterStore store(SlotLayout({spec("w", {100})}), SlotLayout(), Device{});
+  store.move_gradients(
+      Memory(window.data(), 128 * sizeof(float), Device{}, [&released](void*) { released = true; }));
+  EXPECT_EQ(store.gradients().data, window.data());
+  EXPECT_TRUE(window[127] == 0 && !released);
+  store.move_gradients({});
+  EXPECT_TRUE(released);
+  EXPECT_NE(store.gradients().data, window.data());
+  EXPECT_EQ(*static_cast<const float*>(store.gradients().data), 0.0F);
+}
+
 TEST(ParameterStore, lent_gradient_memory_that_is_too_small_is_refused) {
   std::vector<float> window(127);
   Memory lent(window.data(), 127 * sizeof(float), Device{}, {});

@@ -3,7 +3,7 @@
 
 Ten steps of mlp, ResNet-20, ResNet-50 and GPT-2 (no dropout) in f32 on the CPU and on a GPU: losses agree to 1e-4.
 In reproducible mode a repeated GPU run has the same parameter hash, and with two GPUs so have one rank and two; a
-run with another seed has another one. --large takes ResNet-50 at 224 x 224. Ends with 77, "skipped", without a GPU.
+run with another seed has another one. With two GPUs also a run whose all-reduce is chosen by measurement. --large takes ResNet-50 at 224 x 224. Ends with 77, "skipped", without a GPU.
 """
 import argparse
 import json
@@ -103,6 +103,11 @@ def main():
         check.says(hashes[0] == hashes[1] != hashes[2], f"{name}: hash {hashes[0]} again, {hashes[2]} with another seed")
         if gpus > 1:
             check.says(hashes[0] == hashes[3], f"{name}: hash {hashes[3]} on two GPUs")
+            chosen = [*settings, "device=cuda", "allreduce.name=auto", "allreduce.auto.cache=false"]
+            _, two = check.train(f"{name}-auto", data, chosen, 2)
+            worst = max(abs(a - b) / abs(a) for a, b in zip(host, two, strict=True))
+            check.says(worst <= TOLERANCE, f"{name}: CPU and two GPUs within {worst:.1e}, all-reduce chosen: "
+                       + (folder / f"{name}-auto" / "allreduce.json").read_text())
     return 1 if check.failed else 0
 
 

@@ -77,6 +77,14 @@ void expect_close(const std::vector<float>& host, const std::vector<float>& gpu,
     EXPECT_NEAR(host[i], gpu[i], tolerance * std::abs(host[i])) << "step " << i;
 }
 
+TEST_F(GpuTraining, automatic_schedule_of_a_lone_gpu_changes_nothing) {
+  LOCKSTEP_NEEDS_VISIBLE_GPU();
+  const Overrides chosen = with(with(kMlp, kOnGpu), {"allreduce.name=auto", "allreduce.auto.cache=false"});
+  const Told plain = run("images", with(kMlp, kOnGpu), "plain"), told = run("images", chosen, "auto");
+  EXPECT_EQ(told.losses, plain.losses);
+  EXPECT_TRUE(fs::exists(scratch_.path() + "/auto/allreduce.json"));
+}
+
 TEST_F(GpuTraining, mlp_follows_the_host) {
   LOCKSTEP_NEEDS_VISIBLE_GPU();
   const Told host = run("images", with(kMlp, kOnHost), "host");
