@@ -84,9 +84,12 @@ void save_start(StateWriter& shared, const std::string& compressor, const comm::
 std::vector<std::string> compression_notes(const Config& config, const comm::GradientExchange& exchange) {
   std::vector<std::string> notes;
   if (const std::int64_t steps = exchange.exact_steps(); steps > 0)
-    notes.push_back("compression: the first " + std::to_string(steps) + " steps are summed exactly");
+    notes.push_back(
+        "compression: the first " + std::to_string(steps) + " steps are summed exactly" +
+        (exchange.momentum() == comm::MomentumKind::refreshed ? ", later ones ever more rarely" : ""));
   const std::string optimizer = config.part_name("optimizer");
-  if (optimizer != "adamw" && optimizer != "lamb") return notes;
+  if ((optimizer != "adamw" && optimizer != "lamb") || exchange.momentum() != comm::MomentumKind::none)
+    return notes;
   for (const auto& [name, loss] : kBadWithAdam) {
     if (!compresses_with(config, name)) continue;
     notes.push_back("compression: " + std::string(name) + " fits " + optimizer +

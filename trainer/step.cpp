@@ -41,6 +41,15 @@ std::vector<float> momentum_of_state(const models::Graph& graph, const SlotLayou
   return shares;
 }
 
+/// What compressors make of the momentum, the optimizer does not.
+void leave_momentum_to(const comm::GradientExchange& exchange, Optimizer& optimizer) {
+  using comm::MomentumKind;
+  const MomentumKind kind = exchange.momentum();
+  if (kind == MomentumKind::none) return;
+  optimizer.take_momentum(kind == MomentumKind::heavy_ball ? 0 : exchange.exact_steps(),
+                          kind == MomentumKind::refreshed);
+}
+
 FlatArray on_device(std::span<const float> numbers, Device device) {
   FlatArray array = make_array(device, Dtype::f32, static_cast<std::int64_t>(numbers.size()));
   copy_from_host(numbers.data(), array.span);
@@ -63,9 +72,7 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
       squares_(make_array(replica.device(), Dtype::f64, 1)),
       shares_(
           on_device(momentum_of_state(replica.graph(), replica.store().state_layout()), replica.device())) {
-  if (exchange_->momentum() == comm::MomentumKind::heavy_ball) optimizer_.take_momentum(0);
-  if (exchange_->momentum() == comm::MomentumKind::average)
-    optimizer_.take_momentum(exchange_->exact_steps());
+  leave_momentum_to(*exchange_, optimizer_);
   place_optimizer();
   StepScalars start;
   if (options_.rule.scaling.dynamic) start.loss_scale = options_.rule.scaling.first;

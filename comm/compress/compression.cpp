@@ -54,7 +54,7 @@ void Compression::find_momentum() {
   if (kinds.size() > 1) {
     throw Error(Fault::config, "compressors with and without their own momentum are mixed",
                 "let compress.rules choose only 'none' beside dgc or onebit_adam, or set "
-                "compress.sign_vote.momentum to false");
+                "momentum of sign_vote and ef_sign to false");
   }
   if (kinds.empty() || *kinds.begin() == MomentumKind::none) return;
   momentum_ = *kinds.begin();
@@ -110,6 +110,11 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
 
 bool Compression::starts_exactly(std::int64_t step) const noexcept {
   return momentum_ == MomentumKind::none && step < exact_steps_;
+}
+
+/// As the compressors with momentum have it.
+bool Compression::is_exact(std::int64_t step) const noexcept {
+  return step < exact_steps_ || (momentum_ == MomentumKind::refreshed && refreshes(step - exact_steps_));
 }
 
 void Compression::begin(const StepNumbers& numbers, Stream& stream) {
@@ -191,9 +196,10 @@ void Compression::give_momentum(Entry& entry, Stream& stream) {
   const FlatSpan g = entry.exact_values.span;
   const float m = options_.momentum;
   vector::scale(m, u, stream);
-  vector::axpy(momentum_ == MomentumKind::average ? 1 - m : 1.0f, g, u, stream);
-  if (momentum_ == MomentumKind::average && numbers_.step < exact_steps_) return;
-  if (momentum_ == MomentumKind::heavy_ball && options_.nesterov) {
+  const bool heavy_ball = momentum_ == MomentumKind::heavy_ball;
+  vector::axpy(heavy_ball ? 1.0f : 1 - m, g, u, stream);
+  if (!heavy_ball && is_exact(numbers_.step)) return;
+  if (heavy_ball && options_.nesterov) {
     vector::axpy(m, u, g, stream);
   } else {
     vector::cast(u, g, stream);

@@ -48,6 +48,7 @@ class Compression {
  private:
   struct Entry;
   [[nodiscard]] bool starts_exactly(std::int64_t step) const noexcept;
+  [[nodiscard]] bool is_exact(std::int64_t step) const noexcept;
   void add_group(Entry& entry, const Bucket& bucket, const std::string& name,
                  const std::vector<const Slot*>& slots, Device device);
   void give_momentum(Entry& entry, Stream& stream);

@@ -25,6 +25,7 @@
 #include "comm/compress/phases.h"
 #include "comm/compress/remembered.h"
 #include "core/parameters.h"
+#include "core/refresh.h"
 #include "core/registry.h"
 
 namespace lockstep::comm {
@@ -125,7 +126,9 @@ class Compressor {
   };
 
   [[nodiscard]] const CompressorContext& context() const noexcept { return context_; }
-  [[nodiscard]] bool is_exact(std::int64_t step) const noexcept { return step < exact_steps_; }
+  [[nodiscard]] bool is_exact(std::int64_t step) const noexcept {
+    return step < exact_steps_ || (momentum() == MomentumKind::refreshed && refreshes(step - exact_steps_));
+  }
   [[nodiscard]] const Kernels& kernels() const noexcept { return kernels_; }
   /// Everything enqueued since the last mark belongs to `phase`.
   void mark(Phase phase, Stream& stream) { clock_.mark(phase, stream); }

@@ -1,6 +1,5 @@
 // The compressors that are a codec in the two-shot pattern: casts (bf16, fp16), block-scaled integers (int8,
-// int4; QSGD: Alistarh et al., NIPS 2017), signs with a block's mean magnitude (EF-signSGD: Karimireddy et
-// al., ICML 2019), powers of two (natural compression: Horvath et al. 2019).
+// int4; QSGD: Alistarh et al., NIPS 2017), powers of two (natural compression: Horvath et al. 2019).
 #include "comm/compress/rows.h"
 #include "comm/compress/two_shot.h"
 
@@ -25,15 +24,7 @@ constexpr Setting kInt4[] = {
     {"rotate", SettingType::boolean, "true", "random Hadamard transform of each block before rounding"}};
 constexpr Setting kQsgd[] = {kNoFeedback,
                              {"bits", SettingType::integer, "8", "bits of a code: 4 or 8", "[4,8]"}};
-constexpr Setting kSign[] = {kFeedback};
 constexpr Setting kNatural[] = {kNoFeedback};
-
-/// Signs withhold nearly all of a gradient's digits, and feed them back for long.
-class EfSign final : public TwoShot {
- public:
-  using TwoShot::TwoShot;
-  Start start() const noexcept override { return Start::exact; }
-};
 
 std::unique_ptr<Compressor> make(const Options& options, const CompressorContext& context,
                                  const CodecSpec& spec) {
@@ -69,10 +60,6 @@ std::unique_ptr<Compressor> make_qsgd(const Options& options, const CompressorCo
                .rounding = Rounding::stochastic,
                .scale = BlockScale::length});
 }
-std::unique_ptr<Compressor> make_ef_sign(const Options& options, const CompressorContext& context) {
-  return std::make_unique<EfSign>(context, options.boolean("feedback"),
-                                  make_codec({.kind = CodecKind::sign}, context.device));
-}
 std::unique_ptr<Compressor> make_natural(const Options& options, const CompressorContext& context) {
   return make(options, context, {.kind = CodecKind::natural, .rounding = Rounding::stochastic});
 }
@@ -88,7 +75,6 @@ const CompressorRegistry::Row kInt4Row{"int4", "4-bit integers in rotated, scale
                                        make_int4};
 const CompressorRegistry::Row kQsgdRow{"qsgd", "unbiased integers scaled by a block's length", kQsgd,
                                        make_qsgd};
-const CompressorRegistry::Row kEfSign{"ef_sign", "one bit and a block's mean magnitude", kSign, make_ef_sign};
 const CompressorRegistry::Row kNaturalRow{"natural", "unbiased powers of two, 8 bits", kNatural,
                                           make_natural};
 

@@ -21,7 +21,9 @@ struct StepNumbers {
 
 /// Momentum that is in what comes back instead of a gradient. heavy_ball: u = m u + g from the first step on,
 /// and with Nesterov's look ahead g + m u. average: u = m u + (1 - m) g, from the end of the exact steps on.
-enum class MomentumKind { none, heavy_ball, average };
+/// refreshed: the same, but exact steps come again (core/refresh.h), and the optimizer measures its second
+/// moment in exact steps alone.
+enum class MomentumKind { none, heavy_ball, average, refreshed };
 
 /// See CompressionOptions::exact_steps.
 inline constexpr std::int64_t kExactStart = -1;

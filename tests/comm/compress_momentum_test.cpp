@@ -7,6 +7,7 @@
 
 #include "comm/worlds.h"
 #include "core/error.h"
+#include "core/refresh.h"
 #include "tests/comm/compress_lab.h"
 #include "tests/comm/compress_rig.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr int kRanks = 3;  // no ties
 constexpr float kMomentum = 0.5f;
+const Place kBesideAdam{.momentum_kind = MomentumKind::average};
 
 /// Exact in sums and halves.
 Values whole_numbers(int rank, std::int64_t step) {
@@ -110,8 +112,77 @@ TEST(SignVote, exact_steps_give_adam_gradients_and_descent_its_momentum) {
   }
 }
 
+// ---- signs of first moments with error feedback
+
+Lab ef_sign(MomentumKind kind, int steps) {
+  return {.compressor = "ef_sign",
+          .steps = steps,
+          .scale = 0.25f,
+          .momentum_kind = kind,
+          .momentum = kMomentum,
+          .exact_steps = 2};
+}
+
+TEST(EfSign, exact_steps_come_again_at_distances_that_double) {
+  std::vector<std::int64_t> exact;
+  for (std::int64_t since = 0; since < 60; ++since) {
+    if (refreshes(since)) exact.push_back(since);
+  }
+  ASSERT_EQ(exact.size(), 16u + 16u + 3u);
+  EXPECT_EQ(exact[15], 15);
+  EXPECT_EQ(exact[16], 16);
+  EXPECT_EQ(exact[17], 18);
+  EXPECT_EQ(exact[31], 46);
+  EXPECT_EQ(exact[32], 48);
+  EXPECT_EQ(exact[33], 52);
+}
+
+TEST(EfSign, beside_adam_gives_gradients_in_exact_steps_and_else_the_first_moment) {
+  // Step 18 lies 16 behind the start and is exact, 19 is not.
+  for (const auto& [steps, exact] : {std::pair{19, true}, std::pair{20, false}}) {
+    const Values seen = run(ef_sign(MomentumKind::average, steps), kRanks, whole_numbers).sum;
+    Values sum(1024, 0.0f);
+    for (int rank = 0; rank < kRanks; ++rank) {
+      const Values g = whole_numbers(rank, steps - 1);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += g[i];
+    }
+    const double off = relative_error(seen, sum);
+    EXPECT_EQ(off < 1e-5, exact) << off;
+    const Values plain = run(ef_sign(MomentumKind::none, steps), kRanks, whole_numbers).sum;
+    EXPECT_GT(relative_error(plain, sum), 0.1) << "without momentum nothing is exact after the start";
+  }
+}
+
+TEST(EfSign, beside_adam_nothing_of_the_moments_is_lost) {
+  // m_t = beta m_{t-1} + (1 - beta) g_t + r_{t-1} - r_t, with r the residuals of ranks and owners in the
+  // mean: what was owed is paid in the next compressed step, and exact steps leave it be.
+  const Lab before = ef_sign(MomentumKind::average, 22), after = ef_sign(MomentumKind::average, 24);
+  const Result early = run(before, kRanks, whole_numbers), late = run(after, kRanks, whole_numbers);
+  const auto owed = [&](const Result& result) {
+    Values sum = result.kept("owner", 0, before.shape);  // one block, one owner
+    for (int rank = 0; rank < kRanks; ++rank) {
+      const Values own = result.residual(rank, before.shape);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += own[i] / kRanks;
+    }
+    return sum;
+  };
+  const Values m0 = early.kept("moment", 0, before.shape), m2 = late.kept("moment", 0, before.shape);
+  const Values r0 = owed(early), r2 = owed(late);
+  Values expected = m0;
+  for (const int step : {22, 23}) {  // 22 is exact: 2 + 16 + 4
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      float g = 0;
+      for (int rank = 0; rank < kRanks; ++rank) g += 0.25f * whole_numbers(rank, step)[i];
+      expected[i] = kMomentum * expected[i] + (1 - kMomentum) * g;
+    }
+  }
+  for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += r0[i] - r2[i];
+  EXPECT_LT(relative_error(m2, expected), 1e-5);
+  EXPECT_GT(length(r0), 0);
+}
+
 class EveryMomentum : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Table, EveryMomentum, testing::Values("sign_vote", "dgc", "onebit_adam"),
+INSTANTIATE_TEST_SUITE_P(Table, EveryMomentum, testing::Values("sign_vote", "ef_sign", "dgc", "onebit_adam"),
                          [](const auto& each) { return each.param; });
 
 TEST_P(EveryMomentum, keeps_the_promises_of_all_compressors_across_an_exact_start) {
@@ -135,7 +206,7 @@ Values saved_momentum(const StateMap& map, const SlotLayout& layout) {
 TEST(SignVote, another_number_of_ranks_takes_over_the_mean_momentum) {
   std::vector<StateMap> saved(4);
   run_ranks_as_threads(4, [&](World& world) {
-    Rig rig(world, "sign_vote");
+    Rig rig(world, "sign_vote", {.place = kBesideAdam});
     for (std::int64_t step = 0; step < 3; ++step) rig.step(step, 1);
     saved[static_cast<std::size_t>(world.rank())] = rig.state();
   });
@@ -146,7 +217,7 @@ TEST(SignVote, another_number_of_ranks_takes_over_the_mean_momentum) {
   }
   EXPECT_GT(relative_error(saved_momentum(saved[0], rig_layout()), mean), 0.1) << "each has its own";
   run_ranks_as_threads(2, [&](World& world) {
-    Rig rig(world, "sign_vote");
+    Rig rig(world, "sign_vote", {.place = kBesideAdam});
     EXPECT_FALSE(rig.exchange().load(StateReader(saved[0])));
     for (const StateMap& map : saved) rig.exchange().carry(StateReader(map));
     EXPECT_LT(relative_error(saved_momentum(rig.state(), rig.layout()), mean), 1e-6);
@@ -174,9 +245,9 @@ TEST(SignVote, exact_slots_get_the_same_momentum) {
 
 TEST(Momentum, mixed_with_compressors_that_make_none_is_refused) {
   run_ranks_as_threads(1, [](World& world) {
-    const RigOptions mixed{.rules = {"deep.*=int8"}};
+    const RigOptions mixed{.rules = {"deep.*=int8"}, .place = kBesideAdam};
     EXPECT_THROW(Rig(world, "sign_vote", mixed), Error);
-    const RigOptions plain{.rules = {"deep.*=int8"}, .place = {.momentum_kind = MomentumKind::none}};
+    const RigOptions plain{.rules = {"deep.*=int8"}};
     EXPECT_NO_THROW(Rig(world, "sign_vote", plain));
   });
 }

@@ -27,7 +27,7 @@ namespace lockstep::comm::compress {
 struct Place {
   Device device = {};
   std::shared_ptr<Collectives> collectives = nullptr;
-  MomentumKind momentum_kind = MomentumKind::average;
+  MomentumKind momentum_kind = MomentumKind::none;
   std::int64_t exact_steps = 0;
 };
 /// Collective. What a rig uses: a ring over the transport.

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/refresh.h"
 #include "tests/trainer/optimizer_rig.h"
 
 namespace lockstep::trainer {
@@ -32,15 +33,21 @@ double length(const Vector& x) {
 
 constexpr int kSteps = 5;
 
+/// Momentum that comes with gradients.
+struct Taken {
+  std::int64_t after = 0;
+  bool refreshed = false;
+};
+
 /// Runs the optimizer and the rule side by side on a weight and a bias; their largest difference.
 double difference(const std::string& name, const Pairs& settings, const Rule& rule,
-                  std::optional<std::int64_t> momentum_after = {}) {
+                  const std::optional<Taken>& taken = {}, int steps = kSteps) {
   OptimizerRig rig({{"a.weight", Shape{7, 3}}, {"b.bias", Shape{5}, {}, false}}, name, settings);
-  if (momentum_after) rig.optimizer().take_momentum(*momentum_after);
+  if (taken) rig.optimizer().take_momentum(taken->after, taken->refreshed);
   std::vector<Reference> slots;
   for (const Slot& slot : rig.layout().slots()) slots.emplace_back(rig.value(slot.name), slot.decays);
   double largest = 0;
-  for (int t = 1; t <= kSteps; ++t) {
+  for (int t = 1; t <= steps; ++t) {
     const float rate = 0.1f / static_cast<float>(t);
     const float scale = 0.25f, clip = t == 2 ? 0.5f : 1.0f;
     rig.step({.step = t - 1, .rate = rate, .gradient_scale = scale, .clip_factor = clip}, t);
@@ -144,28 +151,39 @@ TEST(Sgd, takes_momentum_and_keeps_its_own_for_the_decay) {
       slot.w[i] -= rate * (g[i] + slot.m[i]);
     }
   };
-  EXPECT_LT(difference("sgd", settings, rule, 0), 2e-5);
+  EXPECT_LT(difference("sgd", settings, rule, Taken{}), 2e-5);
   EXPECT_GT(difference("sgd", settings, rule), 1e-2);  // control
 }
 
-TEST(AdamW, takes_the_first_moment_from_an_update_on) {
-  const Rule rule = [](Reference& slot, const Vector& g, double rate, int t) {
-    const bool given = t > 2;
+/// Adam that is given its first moment after two updates; `refreshed`: but in exact ones, which alone move v.
+Rule given_adam(bool refreshed) {
+  return [=](Reference& slot, const Vector& g, double rate, int t) {
+    const bool given = t > 2 && !(refreshed && refreshes(t - 3));
     for (std::size_t i = 0; i < g.size(); ++i) {
       slot.m[i] = given ? g[i] : 0.9 * slot.m[i] + 0.1 * g[i];
-      slot.v[i] = 0.999 * slot.v[i] + 0.001 * g[i] * g[i];
+      if (!given || !refreshed) slot.v[i] = 0.999 * slot.v[i] + 0.001 * g[i] * g[i];
       const double m = slot.m[i] / (1 - std::pow(0.9, t)), v = slot.v[i] / (1 - std::pow(0.999, t));
       slot.w[i] -= rate * (m / (std::sqrt(v) + 1e-8) + (slot.decays ? 0.01 * slot.w[i] : 0));
     }
   };
-  EXPECT_LT(difference("adamw", {}, rule, 2), 2e-5);
-  for (const std::int64_t after : {1, 3}) EXPECT_GT(difference("adamw", {}, rule, after), 1e-3);  // controls
+}
+
+TEST(AdamW, takes_the_first_moment_from_an_update_on) {
+  EXPECT_LT(difference("adamw", {}, given_adam(false), Taken{2}), 2e-5);
+  for (const std::int64_t after : {1, 3})
+    EXPECT_GT(difference("adamw", {}, given_adam(false), Taken{after}), 1e-3);  // controls
+}
+
+TEST(AdamW, measures_variances_in_exact_updates_alone_when_they_come_again) {
+  EXPECT_LT(difference("adamw", {}, given_adam(true), Taken{2, true}, 24), 2e-5);
+  for (const bool refreshed : {true, false})  // controls
+    EXPECT_GT(difference("adamw", {}, given_adam(!refreshed), Taken{2, refreshed}, 24), 1e-3);
 }
 
 TEST(Momentum, is_refused_by_optimizers_that_make_their_own) {
   for (const char* name : {"lars", "lamb"}) {
     OptimizerRig rig({{"w", Shape{4}}}, name);
-    EXPECT_THROW(rig.optimizer().take_momentum(0), Error) << name;
+    EXPECT_THROW(rig.optimizer().take_momentum(0, false), Error) << name;
   }
 }
 

@@ -28,7 +28,10 @@ class AdamW final : public FlatOptimizer {
              .coupled_decay = decoupled ? 0.0f : decay};
   }
 
-  void take_momentum(std::int64_t after) override { rule_.given_after = after; }
+  void take_momentum(std::int64_t after, bool refreshed) override {
+    rule_.given_after = after;
+    rule_.refreshed = refreshed;
+  }
 
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,

@@ -20,7 +20,7 @@ void FlatOptimizer::own(const Part& part) {
     memories_.push_back(make_array(device_, Dtype::f32, layout_.stored_count()));
 }
 
-void FlatOptimizer::take_momentum(std::int64_t /*after*/) {
+void FlatOptimizer::take_momentum(std::int64_t /*after*/, bool /*refreshed*/) {
   throw Error(Fault::config, "the optimizer makes its own momentum, the compressor too",
               "set optimizer.name to sgd or adamw, or choose another compressor");
 }

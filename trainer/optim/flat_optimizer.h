@@ -19,7 +19,7 @@ class FlatOptimizer : public Optimizer {
   FlatOptimizer(const SlotLayout& layout, Device device, std::vector<std::string> memories);
 
   void own(const Part& part) final;
-  void take_momentum(std::int64_t after) override;
+  void take_momentum(std::int64_t after, bool refreshed) override;
   void step(FlatSpan values, FlatSpan gradients, const StepScalars* scalars, Stream& stream,
             FlatSpan working) final;
   [[nodiscard]] int state_bytes_per_parameter() const noexcept final;

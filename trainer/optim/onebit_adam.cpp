@@ -30,7 +30,7 @@ class OneBitAdam final : public FlatOptimizer {
               .freeze_steps = options.integer("freeze_steps")} {}
 
   /// The compressor knows from freeze_steps.
-  void take_momentum(std::int64_t /*after*/) override {}
+  void take_momentum(std::int64_t /*after*/, bool /*refreshed*/) override {}
 
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,

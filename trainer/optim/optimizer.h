@@ -22,8 +22,9 @@ class Optimizer {
   /// before anything else but state_bytes_per_parameter(): a plan that is only printed needs no memory.
   virtual void own(const Part& part) = 0;
   /// From update number `after` (counted from 0) on gradients come with their momentum in them, as this
-  /// optimizer defines it: it makes none of its own any more. Throws Fault::config where it cannot do so.
-  virtual void take_momentum(std::int64_t after) = 0;
+  /// optimizer defines it: it makes none of its own any more. `refreshed`: but for exact steps
+  /// (core/refresh.h), which alone it measures variances in. Throws Fault::config where it cannot do so.
+  virtual void take_momentum(std::int64_t after, bool refreshed) = 0;
   /// Enqueues one update of `values` from `gradients` (both f32, laid out by the layout, on a GPU also bf16
   /// gradients; gradients are left alone). Does nothing when scalars->skip is set. `scalars` is device
   /// memory. `working`, when it has elements, is the values' copy in the compute dtype and becomes theirs

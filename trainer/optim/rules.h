@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "core/refresh.h"
 #include "core/step_scalars.h"
 
 namespace lockstep::trainer {
@@ -50,8 +51,10 @@ struct AdamRule {
   /// 1-bit Adam when not 0: no bias correction; after so many updates the second moment stands still, and the
   /// gradient is the first moment.
   std::int64_t freeze_steps = 0;
-  /// When not negative: after so many updates the gradient is the first moment.
+  /// When not negative: after so many updates the gradient is the first moment. `refreshed`: but for exact
+  /// steps (core/refresh.h), which alone move the second moment.
   std::int64_t given_after = -1;
+  bool refreshed = false;
 };
 struct AdamNumbers {
   float rate, scale, beta1, beta2;
@@ -63,11 +66,12 @@ struct AdamNumbers {
                                                  double power1, double power2, bool decays) {
   const bool one_bit = rule.freeze_steps > 0;
   const bool frozen = one_bit && scalars.step >= rule.freeze_steps;
-  const bool given = frozen || (rule.given_after >= 0 && scalars.step >= rule.given_after);
+  const std::int64_t past = scalars.step - rule.given_after;
+  const bool given = frozen || (rule.given_after >= 0 && past >= 0 && !(rule.refreshed && refreshes(past)));
   return {scalars.rate,
           scalars.gradient_scale * scalars.clip_factor,
           given ? 0.0f : static_cast<float>(rule.beta1),
-          frozen ? 1.0f : static_cast<float>(rule.beta2),
+          frozen || (given && rule.refreshed) ? 1.0f : static_cast<float>(rule.beta2),
           one_bit ? 1.0f : static_cast<float>(1.0 / (1.0 - power1)),
           one_bit ? 1.0f : static_cast<float>(1.0 / (1.0 - power2)),
           rule.epsilon,

@@ -27,7 +27,7 @@ class Sgd final : public FlatOptimizer {
              .nesterov = options.boolean("nesterov")};
   }
 
-  void take_momentum(std::int64_t /*after*/) override { rule_.decay_only = true; }
+  void take_momentum(std::int64_t /*after*/, bool /*refreshed*/) override { rule_.decay_only = true; }
 
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,

@@ -128,8 +128,8 @@ TEST(GpuOptimizerMomentum, that_comes_with_gradients_is_taken_as_on_the_host) {
     const Pairs settings{{"weight_decay", "0.3"}};
     OptimizerRig host(slots(), name, settings), gpu(slots(), name, settings, kGpu);
     OptimizerRig own(slots(), name, settings);
-    host.optimizer().take_momentum(name == "sgd" ? 0 : 2);
-    gpu.optimizer().take_momentum(name == "sgd" ? 0 : 2);
+    host.optimizer().take_momentum(name == "sgd" ? 0 : 2, name == "adamw");
+    gpu.optimizer().take_momentum(name == "sgd" ? 0 : 2, name == "adamw");
     for (int t = 0; t < 5; ++t) {
       for (OptimizerRig* rig : {&host, &gpu, &own}) rig->step(scalars_of(t), t);
       ASSERT_LT(difference(host, gpu), 1e-6) << name << " after step " << t;
