@@ -56,6 +56,8 @@ class PlannedCollectives final : public Collectives {
     return schedule_->shared() || schedule_->library() ? transport_->shared_memory(bytes) : Memory{};
   }
 
+  MappedMemory* mapped_memory() noexcept override { return transport_->mapped_memory(); }
+
   void gather(FlatSpan mine, FlatSpan all, Stream& stream) override {
     const Operation operation = next("gather", all, -1);
     if (all.count != size() * mine.count || all.dtype != mine.dtype) {

@@ -26,6 +26,8 @@ class Collectives {
   /// Collective, blocks; while nothing is enqueued here. Zeroed memory of `bytes` (the same on every
   /// rank) for arrays that sum() need not copy; no memory when the transport has none to lend.
   [[nodiscard]] virtual Memory shared_memory(std::size_t /*bytes*/) { return {}; }
+  /// What compressors write payloads through; null: they send messages.
+  [[nodiscard]] virtual MappedMemory* mapped_memory() noexcept { return nullptr; }
   /// all = everyone's `mine`, in rank order; all.count == size() * mine.count. Bruck's algorithm: ceil(log2
   /// p) rounds.
   virtual void gather(FlatSpan mine, FlatSpan all, Stream& stream) = 0;

@@ -42,6 +42,21 @@ struct Traffic {
 
 struct Plan;
 
+/// Memory that ranks map from each other: kernels of one write where others read, without messages.
+class MappedMemory {
+ public:
+  virtual ~MappedMemory() = default;
+  /// Collective, blocks, as Transport::shared_memory(): a zeroed block on every rank.
+  [[nodiscard]] virtual Memory lend(std::size_t bytes) = 0;
+  /// Where this rank reaches what `rank` has at the place of `data`, which lies in a block of this rank.
+  [[nodiscard]] virtual FlatSpan view(int rank, FlatSpan data) const = 0;
+  /// Collective, enqueues. Ends on no rank before it began on every rank; what others wrote before it is
+  /// there for all that is enqueued behind it.
+  virtual void meet(int bucket, Stream& stream) = 0;
+  /// Takes what this rank wrote to others into traffic().
+  virtual void count(std::int64_t messages, std::int64_t bytes) noexcept = 0;
+};
+
 /// Used by one stream at a time; must outlive the work that it enqueued.
 class Transport {
  public:
@@ -86,6 +101,8 @@ class Transport {
                           Stream& /*stream*/) {
     return false;
   }
+  /// Null where kernels reach no other rank's memory. Lives as long as the transport.
+  [[nodiscard]] virtual MappedMemory* mapped_memory() noexcept { return nullptr; }
 };
 
 class Watchpost;

@@ -6,9 +6,8 @@
 namespace lockstep::comm {
 
 struct PeerSums {
-  std::int64_t copies_from = 0;    ///< elements of the shortest array that copy engines sum in two shots
-  std::int64_t segment_bytes = 0;  ///< of a copy
-  int blocks = 0;                  ///< thread blocks of a kernel in two shots
+  std::int64_t copies_from = 0;  ///< elements of the shortest array whose first shot copy engines make
+  int blocks = 0;                ///< thread blocks of a kernel in two shots
 };
 
 }  // namespace lockstep::comm

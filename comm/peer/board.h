@@ -14,7 +14,6 @@ namespace lockstep::comm {
 
 inline constexpr int kMostRanks = 8;       // GPUs of a node with NVLink between all
 inline constexpr int kMostBlocks = 128;    // of a two-shot kernel: about all multiprocessors
-inline constexpr int kLanes = 2;           // streams of copies: one starts while the other moves bytes
 inline constexpr int kLineThreads = 256;   // of a one-shot block
 inline constexpr int kLineBlocks = 64;     // of a one-shot kernel
 inline constexpr int kLinesPerThread = 8;  // most of a one-shot kernel
@@ -26,14 +25,12 @@ inline constexpr std::int64_t kMostLineBytes = std::int64_t{kLineBlocks} * kBloc
 /// separate flag and no fence (the LL protocol of NCCL). Lines of odd and even epochs lie apart: a rank that
 /// writes epoch e + 2 has received epoch e + 1 from everyone, who are then done with epoch e.
 struct Board {
-  // Written by peers: flags[block][from]. Row kMostBlocks belongs to the barriers around copies.
+  // Written by peers: flags[block][from]. Row kMostBlocks belongs to meetings without a sum.
   std::uint32_t begin[kMostBlocks + 1][kMostRanks];
-  std::uint32_t end[kMostBlocks + 1][kMostRanks];
-  std::uint32_t arrived[kLanes][kMostRanks];  // segments, counted
+  std::uint32_t end[kMostBlocks][kMostRanks];
   // Own.
   std::uint32_t epochs[kMostBlocks + 1];
   std::uint32_t line_epochs[kLineBlocks];
-  std::uint32_t told[kLanes], taken[kLanes];
   std::uint32_t operations;
   alignas(256) uint4 lines[2][kMostRanks][kLineBlocks][kBlockLines];
 };

@@ -17,19 +17,12 @@ namespace lockstep::comm {
 /// data = sum over ranks of `data`, which needs not be mapped: every rank writes its array to everyone's
 /// board. At most kMostLineBytes.
 void launch_one_shot(const Call& call, Dtype dtype, void* data, std::int64_t count, cudaStream_t on);
-/// The same over arrays that all ranks map, at 16-byte boundaries: rank r reads chunk r of everyone and
-/// writes the sum to everyone.
-void launch_two_shot(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
-                     cudaStream_t on);
-/// arrays.of[call.rank] = sum over ranks of `count` elements at arrays.of[rank], all on this GPU.
-void launch_local_sum(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
-                      cudaStream_t on);
-/// Around an operation made of copies: ends on no rank before it began on every rank.
-void launch_begin(const Call& call, cudaStream_t on);
-void launch_end(const Call& call, cudaStream_t on);
-/// Tells all peers that a segment has arrived there; waits until a segment of each has arrived here. In order
-/// within a lane.
-void launch_tell(const Call& call, int lane, cudaStream_t on);
-void launch_take(const Call& call, int lane, cudaStream_t on);
+/// The same for arrays that all ranks map, at 16-byte boundaries: rank r adds chunk r of the whole 16-byte
+/// packs (the last rank also what is behind them) of `sources` and writes the sum to everyone's array.
+/// Sources of chunk r may be the arrays themselves, or copies that are here once all ranks have come.
+void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const Arrays& arrays,
+                     std::int64_t count, int blocks, cudaStream_t on);
+/// Ends on no rank before it began on every rank; what was enqueued before it is seen by all behind it.
+void launch_meet(const Call& call, cudaStream_t on);
 
 }  // namespace lockstep::comm

@@ -39,7 +39,7 @@ std::unique_ptr<Collectives> host_collectives(World& world, double deadline_s) {
                           schedules().create(row.name, Options::of(row.settings)));
 }
 
-class PeerTransport final : public Transport {
+class PeerTransport final : public Transport, private MappedMemory {
  public:
   PeerTransport(std::unique_ptr<Transport> messages, std::shared_ptr<PeerNode> node)
       : messages_(std::move(messages)),
@@ -48,7 +48,7 @@ class PeerTransport final : public Transport {
         staging_(node_->control, node_->site.device, kStagingBytes),
         watch_(node_->world.watchpost(), rank()) {
     if (node_->sums.copies_from < std::numeric_limits<std::int64_t>::max())
-      copies_.emplace(node_->control, node_->site.device, node_->sums.segment_bytes, node_->sums.blocks);
+      copies_.emplace(node_->control, node_->site.device);
     call_.notes = watch_.notes();
     call_.deadline_ns = static_cast<std::uint64_t>(node_->site.deadline_s * 1e9);
     call_.rank = rank();
@@ -83,18 +83,14 @@ class PeerTransport final : public Transport {
     if (!peer_summable(data.dtype) || data.device != node_->site.device) return false;
     if (one_shot && static_cast<std::int64_t>(data.bytes()) > kMostLineBytes) return false;
     if (data.count == 0) return true;
-    const cudaStream_t on = cuda::native(stream);
-    watch_.guard(stream);
-    call_.bucket = operation.bucket;
-    call_.bytes = operation.bytes;
+    const cudaStream_t on = begin(operation.bucket, operation.bytes, stream);
     if (one_shot) {
       launch_one_shot(call_, data.dtype, data.data, data.count, on);
     } else {
       sum_in_two_shots(data, on);
     }
     const Cost cost = plan.cost();
-    sent_messages_ += cost.messages;
-    sent_bytes_ += cost.elements * static_cast<std::int64_t>(size_of(data.dtype));
+    count(cost.messages, cost.elements * static_cast<std::int64_t>(size_of(data.dtype)));
     return true;
   }
 
@@ -104,7 +100,31 @@ class PeerTransport final : public Transport {
     return Memory(region->own(), bytes, node_->site.device, [region](void*) {});
   }
 
+  [[nodiscard]] MappedMemory* mapped_memory() noexcept override { return size() > 1 ? this : nullptr; }
+
  private:
+  [[nodiscard]] Memory lend(std::size_t bytes) override { return shared_memory(bytes); }
+  [[nodiscard]] FlatSpan view(int rank, FlatSpan data) const override {
+    const auto region = region_of(data);
+    if (!region) throw Error(Fault::internal, "no rank but this one reaches an array");
+    data.data = region->blocks()[static_cast<std::size_t>(rank)] +
+                (static_cast<std::byte*>(data.data) - region->own());
+    return data;
+  }
+  void meet(int bucket, Stream& stream) override { launch_meet(call_, begin(bucket, 0, stream)); }
+  void count(std::int64_t messages, std::int64_t bytes) noexcept override {
+    sent_messages_ += messages;
+    sent_bytes_ += bytes;
+  }
+
+  /// What kernels of the next operation are told.
+  cudaStream_t begin(int bucket, std::int64_t bytes, Stream& stream) {
+    watch_.guard(stream);
+    call_.bucket = bucket;
+    call_.bytes = bytes;
+    return cuda::native(stream);
+  }
+
   void sum_in_two_shots(const FlatSpan& data, cudaStream_t on) {
     if (const auto region = region_of(data)) return add_mapped(*region, data, on);
     const auto most = static_cast<std::int64_t>(kStagingBytes / size_of(data.dtype));
@@ -124,9 +144,9 @@ class PeerTransport final : public Transport {
     for (int each = 0; each < size(); ++each)
       arrays.of[each] = region.blocks()[static_cast<std::size_t>(each)] + offset;
     if (data.count >= node_->sums.copies_from) {
-      copies_->sum(call_, data.dtype, arrays, data.count, on);
+      copies_->sum(call_, data.dtype, arrays, data.count, node_->sums.blocks, on);
     } else {
-      launch_two_shot(call_, data.dtype, arrays, data.count, node_->sums.blocks, on);
+      launch_two_shot(call_, data.dtype, arrays, arrays, data.count, node_->sums.blocks, on);
     }
   }
 

@@ -1,6 +1,7 @@
 // Sums of arrays that this GPU can read: everyone's, over NVLink, or copies of them.
 #include <algorithm>
 
+#include "comm/allreduce/schedule.h"
 #include "comm/peer/device.cuh"
 #include "comm/peer/kernels.h"
 
@@ -64,11 +65,12 @@ __device__ __forceinline__ T add_one(const Call& call, const Arrays& arrays, std
 
 constexpr int kThreads = 512;
 
-/// Nobody but this rank reads its chunk of the arrays, so it may write the sums there at once.
+/// Nobody but this rank reads its chunk of the sources, so it may write the sums there at once.
 template <class T, int kMembers>
 __global__ void __launch_bounds__(kThreads)
-    two_shot_kernel(const __grid_constant__ Call call, const __grid_constant__ Arrays arrays,
-                    std::int64_t count, std::int64_t first, std::int64_t packs) {
+    two_shot_kernel(const __grid_constant__ Call call, const __grid_constant__ Arrays sources,
+                    const __grid_constant__ Arrays arrays, std::int64_t count, std::int64_t first,
+                    std::int64_t packs) {
   constexpr int kCount = Pack<T>::kCount;
   Board& own = *call.boards[call.rank];
   const int block = static_cast<int>(blockIdx.x);
@@ -83,10 +85,10 @@ __global__ void __launch_bounds__(kThreads)
       sum.store(static_cast<T*>(arrays.of[rank]) + pack * kCount);
     }
   };
-  add_packs<T, kMembers>(call, arrays, first, packs, write);
+  add_packs<T, kMembers>(call, sources, first, packs, write);
   const std::int64_t rest = count / kCount * kCount + threadIdx.x;
   if (block == 0 && call.rank == call.ranks - 1 && rest < count) {
-    const T sum = add_one<T, kMembers>(call, arrays, rest);
+    const T sum = add_one<T, kMembers>(call, sources, rest);
     for (int rank = 0; rank < call.ranks; ++rank) static_cast<T*>(arrays.of[rank])[rest] = sum;
   }
 
@@ -96,92 +98,36 @@ __global__ void __launch_bounds__(kThreads)
   if (notes) note_end(call);
 }
 
-template <class T, int kMembers>
-__global__ void __launch_bounds__(kThreads)
-    local_sum_kernel(const __grid_constant__ Call call, const __grid_constant__ Arrays arrays,
-                     std::int64_t count) {
-  constexpr int kCount = Pack<T>::kCount;
-  T* to = static_cast<T*>(arrays.of[call.rank]);
-  add_packs<T, kMembers>(call, arrays, 0, count / kCount,
-                         [&](std::int64_t pack, const Pack<T>& sum) { sum.store(to + pack * kCount); });
-  const std::int64_t rest = count / kCount * kCount + threadIdx.x;
-  if (blockIdx.x == 0 && rest < count) to[rest] = add_one<T, kMembers>(call, arrays, rest);
-}
-
-__global__ void begin_kernel(const __grid_constant__ Call call) {
-  const std::uint32_t epoch = call.boards[call.rank]->epochs[kMostBlocks] + 1;
-  if (threadIdx.x == 31) note_begin(call);
-  meet(call, epoch, [](Board& board) { return board.begin[kMostBlocks]; });
-}
-
-__global__ void end_kernel(const __grid_constant__ Call call) {
+__global__ void meet_kernel(const __grid_constant__ Call call) {
   Board& own = *call.boards[call.rank];
   const std::uint32_t epoch = own.epochs[kMostBlocks] + 1;
-  meet(call, epoch, [](Board& board) { return board.end[kMostBlocks]; });
-  if (threadIdx.x != 0) return;
+  if (threadIdx.x == 31) note_begin(call);
+  meet(call, epoch, [](Board& board) { return board.begin[kMostBlocks]; });
+  if (threadIdx.x != 31) return;
   own.epochs[kMostBlocks] = epoch;
   note_end(call);
 }
 
-__global__ void tell_kernel(const __grid_constant__ Call call, int lane) {
-  Board& own = *call.boards[call.rank];
-  const std::uint32_t segment = own.told[lane] + 1;
-  const int peer = static_cast<int>(threadIdx.x);
-  if (peer < call.ranks && peer != call.rank)
-    store_release(&call.boards[peer]->arrived[lane][call.rank], segment);
-  __syncthreads();
-  if (threadIdx.x == 0) own.told[lane] = segment;
-}
-
-__global__ void take_kernel(const __grid_constant__ Call call, int lane) {
-  Board& own = *call.boards[call.rank];
-  const std::uint32_t segment = own.taken[lane] + 1;
-  const int peer = static_cast<int>(threadIdx.x);
-  if (peer < call.ranks && peer != call.rank) wait_for(call, &own.arrived[lane][peer], segment, peer);
-  __syncthreads();
-  if (threadIdx.x == 0) own.taken[lane] = segment;
-}
-
 }  // namespace
 
-void launch_two_shot(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
-                     cudaStream_t on) {
+void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const Arrays& arrays,
+                     std::int64_t count, int blocks, cudaStream_t on) {
   with_type(dtype, call.ranks, [&]<class T, int kMembers>() {
-    const std::int64_t packs = count / Pack<T>::kCount, each = packs / call.ranks,
-                       longer = packs % call.ranks;
-    const std::int64_t first = each * call.rank + std::min<std::int64_t>(call.rank, longer);
+    const std::int64_t packs = count / Pack<T>::kCount;
+    const Range own = chunk_of({0, packs}, call.ranks, call.rank);
     // All ranks launch the same grid: it follows from the longest chunk.
     constexpr std::int64_t kTile = std::int64_t{kThreads} * kUnroll<kMembers>;
-    const auto grid = static_cast<unsigned>(std::clamp<std::int64_t>((each + kTile) / kTile, 1, blocks));
+    const auto grid =
+        static_cast<unsigned>(std::clamp<std::int64_t>((packs / call.ranks + kTile) / kTile, 1, blocks));
     two_shot_kernel<T, kMembers>
-        <<<grid, kThreads, 0, on>>>(call, arrays, count, first, each + (call.rank < longer ? 1 : 0));
+        <<<grid, kThreads, 0, on>>>(call, sources, arrays, count, own.first, own.count);
   });
   check_launch("two-shot sum");
 }
 
-void launch_local_sum(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
-                      cudaStream_t on) {
-  with_type(dtype, call.ranks, [&]<class T, int kMembers>() {
-    local_sum_kernel<T, kMembers><<<static_cast<unsigned>(blocks), kThreads, 0, on>>>(call, arrays, count);
-  });
-  check_launch("local sum");
-}
-
-void launch_begin(const Call& call, cudaStream_t on) {
-  begin_kernel<<<1, 32, 0, on>>>(call);
-  check_launch("begin of copies");
-}
-void launch_end(const Call& call, cudaStream_t on) {
-  end_kernel<<<1, 32, 0, on>>>(call);
-  check_launch("end of copies");
-}
-void launch_tell(const Call& call, int lane, cudaStream_t on) {
-  tell_kernel<<<1, 32, 0, on>>>(call, lane);
-  check_launch("end of a segment");
-}
-void launch_take(const Call& call, int lane, cudaStream_t on) {
-  take_kernel<<<1, 32, 0, on>>>(call, lane);
-  check_launch("wait for a segment");
+void launch_meet(const Call& call, cudaStream_t on) {
+  meet_kernel<<<1, 32, 0, on>>>(call);
+  check_launch("meeting of ranks");
 }
 
 }  // namespace lockstep::comm
