@@ -57,7 +57,17 @@ class BucketExchange final : public GradientExchange {
     }
     if (next_ == buckets_.size() || buckets_[next_].last_slot > slots) return;
     stream_->wait(ready);
-    for (; next_ < buckets_.size() && buckets_[next_].last_slot <= slots; ++next_) sum(buckets_[next_]);
+    for (; next_ < buckets_.size() && buckets_[next_].last_slot <= slots; ++next_) {
+      sum(buckets_[next_]);
+      if (next_ + 2 == buckets_.size()) all_but_last_ = stream_->record();
+    }
+  }
+
+  std::int64_t finish_first(Stream& compute) override {
+    expect_all_started();
+    if (buckets_.size() < 2) return 0;
+    compute.wait(all_but_last_);
+    return buckets_.back().range.first;
   }
 
   void finish(Stream& compute) override {
@@ -95,6 +105,15 @@ class BucketExchange final : public GradientExchange {
   }
   MomentumKind momentum() const noexcept override {
     return compression_ ? compression_->momentum() : MomentumKind::none;
+  }
+
+  bool recordable() const noexcept override { return !compression_ || compression_->plain(); }
+  bool recordable_in(std::int64_t step) const noexcept override {
+    return !compression_ || compression_->plain_in(step);
+  }
+  void replayed() override {
+    const std::lock_guard lock(mutex_);
+    for (BucketReport& bucket : last_.compressed) bucket.sample = nullptr;
   }
 
   ExchangeReport report() const override {
@@ -144,6 +163,7 @@ class BucketExchange final : public GradientExchange {
   int slots_;
   std::size_t next_;  // the first bucket that has not started
   FlatSpan gradients_;
+  Event all_but_last_;
   Collectives& collectives_;
   ExchangeReport running_;
   Traffic before_;

@@ -49,6 +49,9 @@ class GradientExchange {
   /// Slots [0, slots) of the array are complete once `ready` is. Starts every bucket that became whole. Calls
   /// come with growing counts. Enqueues.
   virtual void complete(int slots, const Event& ready) = 0;
+  /// Makes `compute` wait for all sums but the last bucket's; returns where that begins in the array, 0 where
+  /// there is but one. May be left out; finish() must follow.
+  virtual std::int64_t finish_first(Stream& compute) = 0;
   /// Makes `compute` wait for all sums: afterwards the array holds sums over ranks (approximate ones where
   /// they were compressed). All slots must have been completed.
   virtual void finish(Stream& compute) = 0;
@@ -71,6 +74,12 @@ class GradientExchange {
   [[nodiscard]] virtual std::int64_t exact_steps() const noexcept = 0;
   /// The momentum that compressors make: the optimizer must not make it again.
   [[nodiscard]] virtual MomentumKind momentum() const noexcept = 0;
+  /// Whether what a step enqueues may be recorded and run in other steps too; and whether this holds for
+  /// `step`.
+  [[nodiscard]] virtual bool recordable() const noexcept = 0;
+  [[nodiscard]] virtual bool recordable_in(std::int64_t step) const noexcept = 0;
+  /// Tells that a step ran from a recording: report() forgets what a sampled step saw.
+  virtual void replayed() = 0;
   /// The stream communication runs on.
   [[nodiscard]] virtual Stream& stream() noexcept = 0;
   /// Of the last step whose finish() the communication stream has passed. Any thread.

@@ -69,7 +69,7 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
       exchange_(comm::make_exchange(replica.store().layout(), collectives, options.exchange)),
       statistics_(make_array(replica.device(), Dtype::f32, replica.store().state().count + kTailElements)),
       scalars_(make_array(replica.device(), Dtype::u8, sizeof(StepScalars))),
-      squares_(make_array(replica.device(), Dtype::f64, 1)),
+      squares_(make_array(replica.device(), Dtype::f64, 2)),
       shares_(
           on_device(momentum_of_state(replica.graph(), replica.store().state_layout()), replica.device())) {
   leave_momentum_to(*exchange_, optimizer_);
@@ -148,7 +148,7 @@ void StepEngine::decide_recording() {
     why_not_recorded_ = "the device cannot record";
   } else if (!collectives_.capturable()) {
     why_not_recorded_ = "messages go through the host";
-  } else if (options_.exchange.compression.any()) {
+  } else if (!exchange_->recordable()) {
     why_not_recorded_ = "compression takes the numbers of a step from the host";
   }
   if (options_.record == StepOptions::Record::always && !why_not_recorded_.empty()) {
@@ -168,10 +168,11 @@ void StepEngine::microbatch(std::int64_t j, const StepOpening& opening) {
   if (position_.span.count > 0)
     kernels_.set_position(static_cast<std::int64_t*>(position_.span.data), first_position_, compute_);
   // The first step lets libraries and scratch memory settle.
-  if (!records_ || enqueued_ == 0) return compute(j, opening);
+  if (!records_ || enqueued_ == 0 || !exchange_->recordable_in(opening.step)) return compute(j, opening);
   Recorded& recorded = recordings_[recording_key(j)];
   if (recorded.work != nullptr) {
     replayed_bytes_ += recorded.bytes;
+    exchange_->replayed();
   } else {
     const std::int64_t before = collectives_.traffic().bytes;
     recorded.work = record_work(compute_, [&] { compute(j, opening); });
@@ -247,6 +248,7 @@ void StepEngine::await_sums() {
   Stream& stream = exchange_->stream();
   kernels_.begin_wait(scalars(), compute_);
   if (compresses()) sum_statistics();
+  add_first_squares();
   exchange_->finish(compute_);
   compute_.wait(stream.record());
   kernels_.end_wait(scalars(), compute_);

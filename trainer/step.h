@@ -122,6 +122,7 @@ class StepEngine {
   /// all ranks.
   void sum_statistics();
   void await_sums();
+  void add_first_squares();
   void finish_norm();
   void update();
   /// Sends every rank's part of the values to all.
@@ -143,7 +144,8 @@ class StepEngine {
   std::unique_ptr<comm::TreeAccumulator> gradient_tree_, statistics_tree_;
   FlatArray statistics_;         ///< statistics of normalisation layers, then a StepTail
   FlatArray scalars_;            ///< one StepScalars as bytes
-  FlatArray squares_;            ///< one double
+  FlatArray squares_;            ///< of the gradients: of the first, of the rest
+  std::int64_t squared_ = 0;     ///< gradients in the first sum
   FlatArray average_;            ///< averaged weights
   FlatArray shares_;             ///< per element of state: share of the new statistics
   std::vector<Memory> staging_;  ///< host copies of the scalars that no step on its way uses

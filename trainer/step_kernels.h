@@ -26,6 +26,7 @@ struct StepKernels {
   void (*begin_wait)(StepScalars* scalars, Stream& stream);
   void (*end_wait)(StepScalars* scalars, Stream& stream);
   /// Norm, loss, the decision to skip, the clip factor, the next loss scale, from sums over all ranks.
+  /// `squares`: two doubles that add up to the gradients' squares.
   void (*finish)(StepScalars* scalars, const double* squares, const StepTail* tail, const StepRule& rule,
                  Stream& stream);
   /// state = (1 - share) state + share * mean of statistics, element by element, unless skipped.

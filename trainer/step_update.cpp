@@ -27,8 +27,21 @@ StepTail* StepEngine::tail_of(FlatSpan array) noexcept {
   return reinterpret_cast<StepTail*>(array.at(array.count - kTailElements));
 }
 
+/// A GPU adds the squares of what has come while the last bucket is on its way. Not in reproducible mode:
+/// where that begins depends on the size of buckets.
+void StepEngine::add_first_squares() {
+  if (options_.reproducible || replica_.device().kind == DeviceKind::cpu || collectives_.size() == 1) return;
+  squared_ = exchange_->finish_first(compute_);
+  if (squared_ == 0) return;
+  kernels_.end_wait(scalars(), compute_);
+  vector::sum_of_squares(replica_.store().gradients().part(0, squared_), squares_.span.part(0, 1), compute_);
+  kernels_.begin_wait(scalars(), compute_);
+}
+
 void StepEngine::finish_norm() {
-  vector::sum_of_squares(replica_.store().gradients(), squares_.span, compute_);
+  const FlatSpan gradients = replica_.store().gradients();
+  vector::sum_of_squares(gradients.part(squared_, gradients.count - squared_), squares_.span.part(1, 1),
+                         compute_);
   kernels_.finish(scalars(), static_cast<const double*>(squares_.span.data), tail_of(statistics_.span),
                   options_.rule, compute_);
 }

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/recording.h"
 #include "core/stopwatch.h"
 
 namespace lockstep::comm {
@@ -59,6 +60,7 @@ SlotLayout matrix_of(std::int64_t count) {
 /// A compressor, or none, at one size; and what its turns took.
 struct Contestant {
   std::unique_ptr<Compressor> compressor;
+  std::unique_ptr<Recording> recorded;
   AveragingRow row;
   std::vector<double> times, encodes, decodes;
 };
@@ -132,7 +134,8 @@ class Bench {
                                             .ranks = ranks_,
                                             .device = options_.common.device,
                                             .seed = 1,
-                                            .verdict = verdict_});
+                                            .verdict = verdict_,
+                                            .mapped = collectives_->mapped_memory()});
     return made;
   }
 
@@ -148,16 +151,40 @@ class Bench {
 
   void measure(Contestant& each, bool warmup) {
     copy_from_host(given_.data(), data());
+    record(each);
     collectives_->barrier(*stream_);
     stopwatch_->start(*stream_);
-    exchange(each);
+    if (each.recorded != nullptr) {
+      each.recorded->run(*stream_);
+    } else {
+      exchange(each);
+    }
     stopwatch_->stop(*stream_);
     stream_->synchronize();
     if (warmup) return;
     each.times.push_back(stopwatch_->seconds());
-    const PhaseTimes phases = each.compressor ? each.compressor->times() : PhaseTimes{};
+    const PhaseTimes phases = phases_of(each);
     each.encodes.push_back(phases.encode_s);
     each.decodes.push_back(phases.decode_s);
+  }
+
+  /// As training records its steps, where it can.
+  void record(Contestant& each) {
+    const bool plain = each.compressor == nullptr || each.compressor->plain();
+    if (each.recorded || !plain || !can_record(options_.common.device) || !collectives_->capturable()) return;
+    each.recorded = record_work(*stream_, [&] { exchange(each); });
+  }
+
+  /// Of the exchange just timed; on a GPU of another one, for marks would hold the first up.
+  PhaseTimes phases_of(Contestant& each) {
+    if (each.compressor == nullptr) return {};
+    if (options_.common.device.kind != DeviceKind::cpu) {
+      each.compressor->take_times(true);
+      exchange(each);
+      each.compressor->take_times(false);
+      stream_->synchronize();
+    }
+    return each.compressor->times();
   }
 
   /// The first exchange: its bytes, its error, and whether it is the mean of what was sent.

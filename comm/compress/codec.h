@@ -14,6 +14,17 @@
 
 namespace lockstep::comm {
 
+/// What the owner of a chunk does in one pass over it, see Codec::own().
+struct OwnerTurn {
+  std::span<const FlatSpan> wires;  ///< this chunk's payloads by rank; the owner's own is not looked at
+  int owner = 0;
+  FlatSpan values;  ///< f32: what the owner has; becomes factor * the decoded mean
+  float share = 1;  ///< mean = share * sum
+  float factor = 1;
+  std::span<const FlatSpan> targets;  ///< where the mean's payload is wanted, in any rank's memory
+  FlatSpan nonfinite;                 ///< one i64
+};
+
 class Codec {
  public:
   virtual ~Codec() = default;
@@ -31,6 +42,14 @@ class Codec {
   /// out = factor * the sum of what `wires` (at least one) decode to, added in their order; the bits of doing
   /// so one by one.
   virtual void decode_sum(std::span<const FlatSpan> wires, float factor, FlatSpan out, Stream& stream) const;
+
+  /// True when push() and own() are there; then nothing in the codec is random.
+  [[nodiscard]] virtual bool straight() const noexcept { return false; }
+  /// wire = the payload of f32 `values`, a multiple of 64; `wire` may be another rank's memory. *nonfinite
+  /// (i64) += how many values are not finite.
+  virtual void push(FlatSpan values, FlatSpan wire, FlatSpan nonfinite, Stream& stream) const;
+  /// The bits of: encode the values; decode_sum() all wires; encode the mean; decode that. Counts as push().
+  virtual void own(const OwnerTurn& turn, Stream& stream) const;
 };
 
 enum class CodecKind {

@@ -97,7 +97,8 @@ void Compression::add_group(Entry& entry, const Bucket& bucket, const std::strin
                                   .momentum_kind = options_.momentum_kind,
                                   .momentum = options_.momentum,
                                   .nesterov = options_.nesterov,
-                                  .verdict = verdict_};
+                                  .verdict = verdict_,
+                                  .mapped = collectives_.mapped_memory()};
   const auto& row = compressors().row(name);
   const Options settings = options_.settings ? options_.settings(name) : Options::of(row.settings);
   auto compressor = compressors().create(name, settings, context);
@@ -117,6 +118,22 @@ bool Compression::is_exact(std::int64_t step) const noexcept {
   return step < exact_steps_ || (momentum_ == MomentumKind::refreshed && refreshes(step - exact_steps_));
 }
 
+bool Compression::samples(std::int64_t step) const noexcept {
+  return options_.sample_every > 0 && (step + 1) % options_.sample_every == 0;
+}
+
+bool Compression::plain() const noexcept {
+  return std::all_of(entries_.begin(), entries_.end(), [](const auto& entry) {
+    return std::all_of(entry->groups.begin(), entry->groups.end(),
+                       [](const auto& group) { return group->plain(); });
+  });
+}
+
+/// The first step that is not exact may still make its memory.
+bool Compression::plain_in(std::int64_t step) const noexcept {
+  return plain() && !samples(step) && (exact_steps_ == 0 || step > exact_steps_);
+}
+
 void Compression::begin(const StepNumbers& numbers, Stream& stream) {
   numbers_ = numbers;
   vector::fill(nonfinite_.span, 0, stream);
@@ -133,8 +150,7 @@ bool Compression::exchange(const Bucket& bucket, FlatSpan gradients, Stream& str
     entry.report.sample = nullptr;
     entry.traffic_before = collectives_.traffic().bytes;
   });
-  const bool sampled =
-      !entry.groups.empty() && options_.sample_every > 0 && (numbers_.step + 1) % options_.sample_every == 0;
+  const bool sampled = !entry.groups.empty() && samples(numbers_.step);
   if (sampled) {
     entry.sample.take(entry.groups.front()->group(), gradients, collectives_, stream);
     // The sample is a measurement: its bytes are not the exchange's.

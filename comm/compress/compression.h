@@ -35,6 +35,9 @@ class Compression {
   void waited_from(double began_s);
   [[nodiscard]] std::int64_t exact_steps() const noexcept { return exact_steps_; }
   [[nodiscard]] MomentumKind momentum() const noexcept { return momentum_; }
+  /// Whether steps may be recorded and run again; and whether this holds for `step`.
+  [[nodiscard]] bool plain() const noexcept;
+  [[nodiscard]] bool plain_in(std::int64_t step) const noexcept;
   /// Bytes this rank sends for a bucket; nothing when it has nothing to compress.
   [[nodiscard]] std::optional<std::int64_t> stated_bytes(const Bucket& bucket, const Schedule& schedule,
                                                          std::int64_t step) const;
@@ -49,6 +52,7 @@ class Compression {
   struct Entry;
   [[nodiscard]] bool starts_exactly(std::int64_t step) const noexcept;
   [[nodiscard]] bool is_exact(std::int64_t step) const noexcept;
+  [[nodiscard]] bool samples(std::int64_t step) const noexcept;
   void add_group(Entry& entry, const Bucket& bucket, const std::string& name,
                  const std::vector<const Slot*>& slots, Device device);
   void give_momentum(Entry& entry, Stream& stream);

@@ -94,6 +94,7 @@ void Compressor::exchange(FlatSpan gradients, FlatSpan scratch, const StepNumber
                           FlatSpan nonfinite, Collectives& collectives, Stream& stream) {
   clock_.start(stream);
   settle_more(stream);
+  if (!feedback_ && average_in_place(gradients, nonfinite, stream)) return mark(Phase::decode, stream);
   const std::int64_t count = group().count;
   const FlatSpan mean = scratch.part(0, count);
   const FlatSpan values = feedback_ ? residual_.current() : scratch.part(count, count);

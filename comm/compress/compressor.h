@@ -57,7 +57,8 @@ struct CompressorContext {
   MomentumKind momentum_kind = MomentumKind::none;  ///< this and the next two: see CompressionOptions
   float momentum = 0;
   bool nesterov = false;
-  Remembered::Verdict verdict;  ///< whether the last step was accepted
+  Remembered::Verdict verdict;     ///< whether the last step was accepted
+  MappedMemory* mapped = nullptr;  ///< what payloads may be written through; outlives the compressor
 };
 
 /// What the first steps of a training are: at_once: compressed. exact: summed exactly for a while, unless
@@ -85,6 +86,8 @@ class Compressor {
   [[nodiscard]] virtual bool conserves() const noexcept { return feedback_; }
   /// Whether what comes back has momentum in it. Slots that are summed exactly then get the same.
   [[nodiscard]] virtual MomentumKind momentum() const noexcept { return MomentumKind::none; }
+  /// Whether every exchange enqueues the same, whatever the step's numbers: it may be recorded.
+  [[nodiscard]] virtual bool plain() const noexcept { return false; }
   [[nodiscard]] virtual Start start() const noexcept { return Start::at_once; }
   /// Before the first exchange: how many first steps are exact. Only compressors with momentum take part in
   /// them.
@@ -92,8 +95,9 @@ class Compressor {
   /// Bytes this rank sends in a step, by closed formula; sums cost what `schedule` states.
   [[nodiscard]] virtual std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const = 0;
 
-  /// Of the last exchange, see PhaseClock.
+  /// Of the last exchange, see PhaseClock; on a GPU only where asked for.
   [[nodiscard]] PhaseTimes times() { return clock_.times(); }
+  void take_times(bool on_gpus) noexcept { clock_.take(on_gpus); }
   /// The residual that stands (f32, packed); empty without error feedback. No stream may be using it.
   [[nodiscard]] FlatSpan residual() const noexcept;
   /// What the last exchange left as residual, accepted or not; read it in stream order.
@@ -153,6 +157,11 @@ class Compressor {
   [[nodiscard]] std::int64_t exact_bytes(const Schedule& schedule) const;
   /// The mean of the group's values, see Turn. Collective, enqueues.
   virtual void average(const Turn& turn) = 0;
+  /// Without error feedback: the group's part of `gradients` becomes ranks * the mean as it is, unpacked.
+  /// Collective, enqueues. False, on every rank: average() is needed, and nothing was enqueued.
+  virtual bool average_in_place(FlatSpan /*gradients*/, FlatSpan /*nonfinite*/, Stream& /*stream*/) {
+    return false;
+  }
   /// State besides the residual. The reader's scope may lack it (another compressor wrote it): start anew.
   virtual void save_more(StateWriter& /*writer*/) const {}
   virtual void load_more(const StateReader& /*reader*/) {}

@@ -19,7 +19,10 @@ double& part_of(PhaseTimes& times, Phase phase) {
 
 void PhaseClock::start(Stream& stream) {
   marked_ = 0;
-  if (!on_host(stream)) return start_lap(stream);
+  if (!on_host(stream)) {
+    if (on_gpus_) start_lap(stream);
+    return;
+  }
   stream.host([this] {
     host_times_ = {};
     last_mark_ = now_s();
@@ -40,6 +43,7 @@ void PhaseClock::mark(Phase phase, Stream& stream) {
     });
     return;
   }
+  if (!on_gpus_) return;
   laps_[marked_].watch->stop(stream);
   laps_[marked_].phase = phase;
   ++marked_;

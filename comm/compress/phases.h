@@ -12,9 +12,12 @@ namespace lockstep::comm {
 
 enum class Phase { encode, wire, decode };
 
-/// A host is asked for the time in stream order; on a GPU marks are events.
+/// A host is asked for the time in stream order; on a GPU marks are events, which hold kernels up a little
+/// and are there only where asked for.
 class PhaseClock {
  public:
+  /// From the next exchange on.
+  void take(bool on_gpus) noexcept { on_gpus_ = on_gpus; }
   /// Enqueues the begin of an exchange.
   void start(Stream& stream);
   /// Enqueues: what came since the last mark belongs to `phase`.
@@ -32,6 +35,7 @@ class PhaseClock {
 
   PhaseTimes host_times_;
   double last_mark_ = 0;
+  bool on_gpus_ = false;
   std::vector<Lap> laps_;  ///< on a GPU; the one behind the last mark is open
   std::size_t marked_ = 0;
 };

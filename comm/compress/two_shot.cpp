@@ -32,10 +32,17 @@ TwoShot::TwoShot(const CompressorContext& context, bool feedback, std::unique_pt
       codec_(std::move(codec)),
       return_codec_(std::move(return_codec)),
       chunks_(cut(context.group.count, std::max(codec_->grain(), back().grain()), context.ranks)) {
+  if (!feedback && !return_codec_) straight_ = StraightTwoShot::make(context, *codec_, chunks_);
+  if (!straight_) make_wires();
+  if (feedback) owner_ = Remembered(context.verdict, Dtype::f32, own_chunk().count);
+  own_voids_ = voids_in(own_chunk());
+}
+
+void TwoShot::make_wires() {
   const std::int64_t mine = own_chunk().count;
   std::vector<std::int64_t> sizes;
   for (const Range& chunk : chunks_) sizes.push_back(codec_->payload(chunk.count));
-  for (int rank = 0; rank < context.ranks; ++rank) sizes.push_back(codec_->payload(mine));
+  for (int rank = 0; rank < context().ranks; ++rank) sizes.push_back(codec_->payload(mine));
   for (const Range& chunk : chunks_) sizes.push_back(back().payload(chunk.count));
   std::int64_t total = 0;
   for (std::int64_t size : sizes) total += aligned(size);
@@ -45,8 +52,11 @@ TwoShot::TwoShot(const CompressorContext& context, bool feedback, std::unique_pt
     const std::size_t ranks = chunks_.size();
     (i < ranks ? sent_ : i < 2 * ranks ? received_ : returned_).push_back(wire_.span.part(at, sizes[i]));
   }
-  if (feedback) owner_ = Remembered(context.verdict, Dtype::f32, mine);
-  own_voids_ = voids_in(own_chunk());
+}
+
+bool TwoShot::average_in_place(FlatSpan gradients, FlatSpan nonfinite, Stream& stream) {
+  return straight_ && straight_->sum(
+                          gradients, nonfinite, [&](Phase phase) { mark(phase, stream); }, stream);
 }
 
 std::int64_t TwoShot::stated_bytes(const Schedule& /*schedule*/, std::int64_t /*step*/) const {
@@ -69,6 +79,7 @@ void TwoShot::restore_owner(std::span<const float> values) {
 void TwoShot::settle_more(Stream& stream) { owner_.settle(stream); }
 
 void TwoShot::average(const Turn& turn) {
+  if (returned_.empty()) make_wires();
   scatter(turn);
   own(turn);
   gather(turn);

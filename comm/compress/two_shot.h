@@ -9,7 +9,7 @@
 #include <memory>
 #include <vector>
 
-#include "comm/compress/compressor.h"
+#include "comm/compress/straight.h"
 
 namespace lockstep::comm {
 
@@ -19,18 +19,22 @@ class TwoShot : public Compressor {
   TwoShot(const CompressorContext& context, bool feedback, std::unique_ptr<Codec> codec,
           std::unique_ptr<Codec> return_codec = nullptr);
 
+  [[nodiscard]] bool plain() const noexcept override {
+    return !feedback() && !return_codec_ && codec_->straight();
+  }
   [[nodiscard]] std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override;
   [[nodiscard]] FlatSpan owner_residual() const noexcept override;
   [[nodiscard]] std::int64_t owner_first() const noexcept override;
 
  protected:
   void average(const Turn& turn) override;
+  bool average_in_place(FlatSpan gradients, FlatSpan nonfinite, Stream& stream) override;
   void restore_owner(std::span<const float> values) override;
   void settle_more(Stream& stream) override;
 
  private:
-  [[nodiscard]] std::int64_t payload(int chunk) const;
   [[nodiscard]] const Codec& back() const noexcept { return return_codec_ ? *return_codec_ : *codec_; }
+  void make_wires();
   void scatter(const Turn& turn);
   void own(const Turn& turn);
   void gather(const Turn& turn);
@@ -40,6 +44,7 @@ class TwoShot : public Compressor {
   std::vector<Range> chunks_;                         ///< by owner
   std::vector<FlatSpan> sent_, received_, returned_;  ///< payloads by rank
   FlatArray wire_;
+  std::unique_ptr<StraightTwoShot> straight_;
   Remembered owner_;
   FlatArray own_voids_;  ///< of the own chunk: the owner owes nothing there
 };

@@ -60,10 +60,11 @@ SlotLayout rig_layout() {
                      {"small.weight", {4, 4}}});
 }
 
-std::shared_ptr<Collectives> rig_collectives(World& world, Device device, const std::string& transport) {
-  const std::shared_ptr<const Schedule> ring = schedule_named("ring");
+std::shared_ptr<Collectives> rig_collectives(World& world, Device device, const std::string& transport,
+                                             const std::string& schedule) {
+  const std::shared_ptr<const Schedule> sums = schedule_named(schedule);
   const Options settings = Options::of(transports().row(transport).settings);
-  return make_collectives(connect(transport, settings, *ring, world, {device, 60}), ring);
+  return make_collectives(connect(transport, settings, *sums, world, {device, 60}), sums);
 }
 
 Rig::Rig(World& world, const std::string& name, const RigOptions& rig)
@@ -193,7 +194,7 @@ void same_bits_and_stated_bytes(World& world, const std::string& name, bool feed
     if (place.device.kind == DeviceKind::cpu) {
       EXPECT_EQ(rig.report().wire_bytes, rig.sent_bytes()) << name;
     }
-    EXPECT_EQ(rig.sent_bytes(), rig.exchange().stated_bytes(*schedule_named("ring"), step)) << name;
+    EXPECT_EQ(rig.sent_bytes(), rig.exchange().stated_bytes(*schedule_named(place.schedule), step)) << name;
   }
 }
 

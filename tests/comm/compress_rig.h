@@ -29,10 +29,12 @@ struct Place {
   std::shared_ptr<Collectives> collectives = nullptr;
   MomentumKind momentum_kind = MomentumKind::none;
   std::int64_t exact_steps = 0;
+  std::string schedule = "ring";  ///< that they sum by
 };
-/// Collective. What a rig uses: a ring over the transport.
+/// Collective. What a rig uses: a schedule over the transport.
 [[nodiscard]] std::shared_ptr<Collectives> rig_collectives(World& world, Device device,
-                                                           const std::string& transport = "auto");
+                                                           const std::string& transport = "auto",
+                                                           const std::string& schedule = "ring");
 
 struct RigOptions {
   bool feedback = true;  ///< where it can be chosen

@@ -45,7 +45,7 @@ void end_wait(StepScalars* scalars, Stream& stream) {
 
 void finish(StepScalars* scalars, const double* squares, const StepTail* tail, const StepRule& rule,
             Stream& stream) {
-  stream.host([=] { finish_step(*scalars, std::sqrt(*squares), *tail, rule); });
+  stream.host([=] { finish_step(*scalars, std::sqrt(squares[0] + squares[1]), *tail, rule); });
 }
 
 void update_state(FlatSpan state, FlatSpan statistics, FlatSpan shares, const StepScalars* scalars,

@@ -37,7 +37,7 @@ __global__ void end_wait_kernel(StepScalars* scalars) { add_wait(*scalars, now_n
 
 __global__ void finish_kernel(StepScalars* scalars, const double* squares, const StepTail* tail,
                               StepRule rule) {
-  finish_step(*scalars, sqrt(*squares), *tail, rule);
+  finish_step(*scalars, sqrt(squares[0] + squares[1]), *tail, rule);
 }
 
 __global__ void state_kernel(float* state, const float* statistics, const float* shares, std::int64_t count,

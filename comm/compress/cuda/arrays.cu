@@ -7,10 +7,6 @@ namespace {
 
 using namespace gpu;
 
-using Counter = unsigned long long;
-
-Counter* counter_of(FlatSpan span) { return span.count == 1 ? static_cast<Counter*>(span.data) : nullptr; }
-
 /// Adds 1 for each thread whose value is not finite: one atomic addition a warp, and none in a good step.
 __device__ __forceinline__ void count_nonfinite(float value, Counter* bad) {
   if (!is_nonfinite(value)) return;

@@ -7,6 +7,20 @@
 namespace lockstep::comm {
 namespace {
 
+/// OwnerTurn with `place` of each wire.
+template <class Wire, class Place>
+CudaOwner<Wire> owner_of(const OwnerTurn& turn, Place place) {
+  CudaOwner<Wire> made{.ranks = static_cast<int>(turn.wires.size()),
+                       .owner = turn.owner,
+                       .share = turn.share,
+                       .factor = turn.factor};
+  if (turn.wires.size() > std::size(made.wires))
+    throw Error(Fault::internal, "more ranks than one pass over a chunk takes");
+  for (std::size_t rank = 0; rank < turn.wires.size(); ++rank) made.wires[rank] = place(turn.wires[rank]);
+  for (const FlatSpan& target : turn.targets) made.targets[made.wanted++] = place(target);
+  return made;
+}
+
 class ElementCodec final : public Codec {
  public:
   explicit ElementCodec(const CudaElementLoops& loops) : loops_(loops) {}
@@ -25,6 +39,14 @@ class ElementCodec final : public Codec {
     if (wires.size() > std::size(all.of)) return Codec::decode_sum(wires, factor, out, stream);
     for (const FlatSpan& wire : wires) all.of[all.count++] = wire.data;
     if (out.count > 0) loops_.decode(all, out, stream);
+  }
+  bool straight() const noexcept override { return loops_.push != nullptr; }
+  void push(FlatSpan values, FlatSpan wire, FlatSpan nonfinite, Stream& stream) const override {
+    if (values.count > 0) loops_.push(values, wire.data, nonfinite, stream);
+  }
+  void own(const OwnerTurn& turn, Stream& stream) const override {
+    const auto owner = owner_of<void*>(turn, [](const FlatSpan& wire) { return wire.data; });
+    if (turn.values.count > 0) loops_.own(owner, turn.values, turn.nonfinite, stream);
   }
 
  private:
@@ -52,6 +74,18 @@ class BlockCodec final : public Codec {
     if (wires.size() > std::size(all.of)) return Codec::decode_sum(wires, factor, out, stream);
     for (const FlatSpan& wire : wires) all.of[all.count++] = loops_.shape.places(wire.data, out.count);
     if (out.count > 0) loops_.decode(all, out, format_, stream);
+  }
+  bool straight() const noexcept override {
+    return loops_.push != nullptr && !format_.stochastic && !format_.rotate;
+  }
+  void push(FlatSpan values, FlatSpan wire, FlatSpan nonfinite, Stream& stream) const override {
+    if (values.count > 0)
+      loops_.push(values, loops_.shape.places(wire.data, values.count), format_, nonfinite, stream);
+  }
+  void own(const OwnerTurn& turn, Stream& stream) const override {
+    const auto owner = owner_of<BlockShape::Places>(
+        turn, [&](const FlatSpan& wire) { return loops_.shape.places(wire.data, turn.values.count); });
+    if (turn.values.count > 0) loops_.own(owner, turn.values, format_, turn.nonfinite, stream);
   }
 
  private:

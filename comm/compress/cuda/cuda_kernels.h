@@ -44,11 +44,24 @@ struct CudaPayloads {
   float factor = 1;
 };
 
+/// OwnerTurn for a kernel.
+template <class Wire>
+struct CudaOwner {
+  static constexpr int kMost = 8;
+  Wire wires[kMost] = {};
+  Wire targets[kMost] = {};
+  int ranks = 0, owner = 0, wanted = 0;  ///< `wanted`: targets
+  float share = 1, factor = 1;
+};
+
 /// Codes of single values; `residual` may be empty.
 struct CudaElementLoops {
   int bytes = 2;  ///< of a code
   void (*encode)(FlatSpan values, void* codes, FlatSpan residual, std::uint32_t key, Stream& stream);
   void (*decode)(const CudaPayloads<const void*>& wires, FlatSpan out, Stream& stream);
+  /// See Codec; null: not straight.
+  void (*push)(FlatSpan values, void* codes, FlatSpan nonfinite, Stream& stream) = nullptr;
+  void (*own)(const CudaOwner<void*>& turn, FlatSpan values, FlatSpan nonfinite, Stream& stream) = nullptr;
 };
 extern const CudaElementLoops cuda_bf16_loops, cuda_fp16_loops, cuda_power_loops;
 
@@ -59,7 +72,16 @@ struct CudaBlockLoops {
                  std::uint32_t key, Stream& stream);
   void (*decode)(const CudaPayloads<BlockShape::Places>& wires, FlatSpan out, const BlockFormat& format,
                  Stream& stream);
+  /// See Codec, for formats without rotation or anything random; null: not straight.
+  void (*push)(FlatSpan values, BlockShape::Places wire, const BlockFormat& format, FlatSpan nonfinite,
+               Stream& stream) = nullptr;
+  void (*own)(const CudaOwner<BlockShape::Places>& turn, FlatSpan values, const BlockFormat& format,
+              FlatSpan nonfinite, Stream& stream) = nullptr;
 };
+void push_int8(FlatSpan values, BlockShape::Places wire, const BlockFormat& format, FlatSpan nonfinite,
+               Stream& stream);
+void own_int8(const CudaOwner<BlockShape::Places>& turn, FlatSpan values, const BlockFormat& format,
+              FlatSpan nonfinite, Stream& stream);
 extern const CudaBlockLoops cuda_int8_loops, cuda_int4_loops, cuda_sign_loops, cuda_vote_loops,
     cuda_ternary_loops;
 

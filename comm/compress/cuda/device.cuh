@@ -69,6 +69,27 @@ void with_values(FlatSpan values, Visit&& visit) {
   visit(static_cast<const __nv_bfloat16*>(values.data));
 }
 
+/// A count (i64) that many threads add to.
+using Counter = unsigned long long;
+
+/// Null without one.
+inline Counter* counter_of(FlatSpan span) {
+  return span.count == 1 ? static_cast<Counter*>(span.data) : nullptr;
+}
+
+/// Adds what a thread saw of values that are not finite.
+__device__ __forceinline__ void report_faults(int faults, Counter* count) {
+  if (faults > 0) atomicAdd(count, static_cast<Counter>(faults));
+}
+
+/// Blocks for loops that wait for a link to another GPU: few fill it.
+inline int link_blocks_for(std::int64_t items, Device device) {
+  constexpr std::int64_t kEach = 4;
+  const std::int64_t wanted = (items + kBlockThreads - 1) / kBlockThreads;
+  return static_cast<int>(
+      std::clamp<std::int64_t>(wanted, 1, kEach * lockstep::cuda::multiprocessors(device)));
+}
+
 inline float* floats_of(FlatSpan span) { return static_cast<float*>(span.data); }
 inline std::int32_t* integers_of(FlatSpan span) { return static_cast<std::int32_t*>(span.data); }
 

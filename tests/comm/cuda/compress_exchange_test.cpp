@@ -59,6 +59,56 @@ TEST_P(GpuCompressor, goes_on_exactly_after_save_and_load) {
 
 std::vector<float> copy_of(std::span<const float> values) { return {values.begin(), values.end()}; }
 
+/// Over memory that the ranks map from each other, dense codes write payloads straight into it.
+class MappedCompressor : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (world().size() == 1) GTEST_SKIP() << "one rank sends nothing";
+    place_.device = {DeviceKind::cuda, world().local_rank() % std::max(1, gpus())};
+    if (gpus() == 0) GTEST_SKIP() << "no GPU is visible";
+    if (collectives_ == nullptr) collectives_ = rig_collectives(world(), place_.device, "mpi", "peer");
+    ASSERT_NE(collectives_->mapped_memory(), nullptr);
+    place_.collectives = collectives_;
+    place_.schedule = "peer";
+  }
+  static void TearDownTestSuite() { collectives_ = nullptr; }
+  static int gpus() {
+    std::string why;
+    return visible_devices(DeviceKind::cuda, why);
+  }
+  Place place_;
+
+ private:
+  static inline std::shared_ptr<Collectives> collectives_;
+};
+INSTANTIATE_TEST_SUITE_P(Table, MappedCompressor,
+                         ::testing::Values("bf16", "fp16", "int8", "int4", "natural"),
+                         [](const auto& each) { return each.param; });
+
+TEST_P(MappedCompressor, leaves_the_bits_of_messages_between_hosts) {
+  RigOptions mapped{.feedback = false, .place = place_};
+  Rig host(world(), GetParam(), {.feedback = false}), gpu(world(), GetParam(), mapped);
+  for (std::int64_t step = 0; step < 5; ++step) {
+    host.step(step, 1);
+    gpu.step(step, 1);
+    EXPECT_TRUE(same_bits(copy_of(host.sums()), copy_of(gpu.sums()))) << GetParam() << ", step " << step;
+  }
+}
+
+TEST_P(MappedCompressor, all_ranks_hold_the_same_bits_and_sent_what_is_stated) {
+  same_bits_and_stated_bytes(world(), GetParam(), false, place_);
+  same_bits_and_stated_bytes(world(), GetParam(), true, place_);
+}
+
+TEST_P(MappedCompressor, a_bad_value_is_counted_and_leaves_no_trace) {
+  Rig rig(world(), GetParam(), {.feedback = false, .place = place_});
+  rig.step(0, 1, world().rank() == 0);
+  std::int64_t bad = 0;
+  copy_to_host(rig.exchange().nonfinite(), &bad);
+  EXPECT_EQ(bad, world().rank() == 0 ? 1 : 0);
+  nonfinite_leaves_no_trace(world(), GetParam(), place_);
+}
+
 TEST_P(GpuCompressor, leaves_the_hosts_bits) {
   Rig host(world(), GetParam()), gpu(world(), GetParam(), {.place = place_});
   for (std::int64_t step = 0; step < 3; ++step) {
