@@ -130,9 +130,10 @@ TEST(GpuOptimizerMomentum, that_comes_with_gradients_is_taken_as_on_the_host) {
     OptimizerRig own(slots(), name, settings);
     host.optimizer().take_momentum(name == "sgd" ? 0 : 2, name == "adamw");
     gpu.optimizer().take_momentum(name == "sgd" ? 0 : 2, name == "adamw");
-    for (int t = 0; t < 5; ++t) {
+    const int steps = name == "adamw" ? 24 : 5;  // the first 16 that could be held are exact ones
+    for (int t = 0; t < steps; ++t) {
       for (OptimizerRig* rig : {&host, &gpu, &own}) rig->step(scalars_of(t), t);
-      ASSERT_LT(difference(host, gpu), 1e-6) << name << " after step " << t;
+      ASSERT_LT(difference(host, gpu), 1e-5) << name << " after step " << t;
     }
     EXPECT_GT(difference(host, own), 1e-3) << name << ": its own momentum must end elsewhere";
   }
