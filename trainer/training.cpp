@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
-#include <vector>
 
 #include "core/hash.h"
 #include "trainer/checkpoint.h"
@@ -70,7 +69,6 @@ class Training final : public PreparedRun {
   void load_initial_weights();
   void resume();
   void make_engine(const StateReader& saved);
-  void reconnect();
   void introduce();
   void advance(std::int64_t boundary);
   void finish_step();
@@ -123,23 +121,14 @@ void Training::make_engine(const StateReader& saved) {
   schedule_choice_ = tune_exchange({config_, world_, control_, *log_, options_.run_directory, options_.resume,
                                     replica_, *loader_, *compute_, records},
                                    saved, *schedule_, options.exchange);
-  if (!schedule_choice_.empty() && device_ != Device{}) reconnect();
+  if (!schedule_choice_.empty() && device_ != Device{})
+    reconnect(config_, world_, schedule_, replica_.store(), {collectives_, batch_norm_sum_});
   choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
   if (!choice_.why.empty()) log_->note(choice_.why);
   adopt(choice_.compressor, saved, options.exchange.compression);
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
   for (const std::string& note : compression_notes(config_, engine_->exchange())) log_->note(note);
   if (options.shard) log_->note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
-}
-
-/// On GPUs transport and gradient memory depend on the schedule, which `auto` has only now.
-void Training::reconnect() {
-  auto collectives = connect(config_, world_, device_, schedule_);
-  ParameterStore& store = replica_.store();
-  const auto bytes = static_cast<std::size_t>(store.gradients().bytes());
-  store.move_gradients(collectives->shared_memory(bytes));  // what was lent before goes back to its lender
-  batch_norm_sum_ = collectives->duplicate();
-  collectives_ = std::move(collectives);
 }
 
 void Training::resume() {

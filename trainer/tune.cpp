@@ -3,12 +3,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "comm/allreduce/auto.h"
 #include "comm/autotune/autotune.h"
 #include "core/backends.h"
 #include "core/recording.h"
 #include "core/state.h"
+#include "trainer/parts.h"
 
 namespace lockstep::trainer {
 
@@ -95,6 +97,14 @@ std::string tune_exchange(const TuneRun& run, const StateReader& saved, comm::Sc
   run.log.note(comm::report_of(choice));
   if (run.world.rank() == 0) std::ofstream(run.run_directory + kFile) << text;
   return text;
+}
+
+void reconnect(const Config& config, comm::World& world, std::shared_ptr<const comm::Schedule> schedule,
+               ParameterStore& store, const Connections& connections) {
+  auto fresh = connect(config, world, store.device(), std::move(schedule));
+  store.move_gradients(fresh->shared_memory(store.gradients().bytes()));  // the old lender still stands
+  connections.others = fresh->duplicate();
+  connections.sums = std::move(fresh);
 }
 
 void save_choice(StateWriter& shared, const std::string& choice) {

@@ -35,6 +35,17 @@ struct TuneRun {
 [[nodiscard]] std::string tune_exchange(const TuneRun& run, const StateReader& saved,
                                         comm::Schedule& schedule, comm::ExchangeOptions& exchange);
 
+/// Collectives of a run: `others` are a duplicate of `sums`.
+struct Connections {
+  std::unique_ptr<comm::Collectives>& sums;
+  std::unique_ptr<comm::Collectives>& others;
+};
+
+/// Collective, blocks; while no stream uses any of it. On GPUs transport and gradient memory depend on the
+/// schedule: connects anew for the one that was chosen, and moves the gradients to the memory that it lends.
+void reconnect(const Config& config, comm::World& world, std::shared_ptr<const comm::Schedule> schedule,
+               ParameterStore& store, const Connections& connections);
+
 /// For checkpoints: keeps the choice under "allreduce".
 void save_choice(StateWriter& shared, const std::string& choice);
 
