@@ -1,8 +1,6 @@
 // Tiny trainings with compressed gradients.
 #pragma once
 
-#include <atomic>
-#include <filesystem>
 #include <string>
 
 #include "tests/trainer/tiny_run.h"
@@ -21,21 +19,6 @@ inline Overrides overrides_for(const std::string& compressor, const Overrides& m
     all.insert(all.end(), {"compress.powersgd.rank=1", "compress.powersgd.min_ratio=1"});
   all.insert(all.end(), more.begin(), more.end());
   return all;
-}
-
-/// A run planned for `steps`, stopped by a signal after `stop_after` when that is not 0.
-inline Outcome run(const std::string& data, const std::string& directory, const Overrides& overrides,
-                   int stop_after, bool resume, int ranks) {
-  std::filesystem::create_directories(directory);
-  const Config config = tiny_config(data, "images", overrides);
-  std::atomic<int> asked{0};
-  TrainingOptions options{.run_directory = directory, .resume = resume, .asked_to_stop = nullptr};
-  if (stop_after > 0) {
-    options.asked_to_stop = [&, ranks]() -> std::string {
-      return ++asked > stop_after * ranks ? "SIGUSR1" : "";
-    };
-  }
-  return run_tiny(config, ranks, options);
 }
 
 }  // namespace lockstep::trainer

@@ -17,7 +17,7 @@ TEST(CompressedTraining, a_resumed_run_keeps_its_exact_start_when_steps_are_adde
   write_tiny_images(scratch.path() + "/images.h5");
   const std::string directory = scratch.path() + "/run";
   const auto exact_steps = [&](const std::string& compressor, const Overrides& more, bool resume) {
-    static_cast<void>(run(scratch.path(), directory, overrides_for(compressor, more), 0, resume, 2));
+    static_cast<void>(run_part(scratch.path(), directory, overrides_for(compressor, more), 0, resume, 2));
     const StateMap saved = read_shared_state(directory);
     return StateReader(saved).integer("exact_steps");
   };
@@ -32,7 +32,8 @@ TEST(CompressedTraining, an_exact_start_of_all_steps_is_training_without_compres
   write_tiny_images(scratch.path() + "/images.h5");
   const auto end = [&](const std::string& compressor, const std::string& exact_steps) {
     const Overrides overrides = overrides_for(compressor, {"compress.exact_steps=" + exact_steps});
-    return run(scratch.path(), scratch.path() + "/" + compressor + exact_steps, overrides, 0, false, 2).end;
+    return run_part(scratch.path(), scratch.path() + "/" + compressor + exact_steps, overrides, 0, false, 2)
+        .end;
   };
   const std::uint64_t exact = end("none", "0").parameter_hash;
   EXPECT_EQ(end("powersgd", "100").parameter_hash, exact);
@@ -76,7 +77,7 @@ TEST(CompressedResume, votes_go_on_with_every_optimizer) {
     const Overrides overrides = overrides_for("sign_vote", {chosen, "train.steps=10", "batch.global=24"});
     const auto part = [&](const std::string& name, int stop_after, bool resume, int ranks) {
       const std::string directory = scratch.path() + "/" + optimizer + name;
-      return run(scratch.path(), directory, overrides, stop_after, resume, ranks);
+      return run_part(scratch.path(), directory, overrides, stop_after, resume, ranks);
     };
     const Outcome whole = part("whole", 0, false, 2);
     for (const int stop_after : {1, 4}) {  // before and after the exact start ends
@@ -99,7 +100,7 @@ TEST(CompressedTraining, a_vote_that_is_exact_throughout_is_the_optimizer_with_i
       Overrides overrides = overrides_for(compressor, optimizer);
       overrides.insert(overrides.end(), {"compress.exact_steps=" + exact_steps,
                                          "compress.sign_vote.momentum=" + std::string(momentum)});
-      return run(scratch.path(), ScratchDirectory().path(), overrides, 0, false, 2).last_loss;
+      return run_part(scratch.path(), ScratchDirectory().path(), overrides, 0, false, 2).last_loss;
     };
     const float exact = loss("none", "0", "true");
     EXPECT_NEAR(loss("sign_vote", "100", "true"), exact, 1e-4f * exact);

@@ -20,7 +20,7 @@ class EveryCompressor : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { write_tiny_images(scratch_.path() + "/images.h5"); }
   Outcome train(const std::string& name, const Overrides& overrides, int stop_after, bool resume, int ranks) {
-    return run(scratch_.path(), scratch_.path() + "/" + name, overrides, stop_after, resume, ranks);
+    return run_part(scratch_.path(), scratch_.path() + "/" + name, overrides, stop_after, resume, ranks);
   }
   ScratchDirectory scratch_;
 };
@@ -80,11 +80,11 @@ TEST(CompressedResume, residuals_matter) {
   const ScratchDirectory scratch;
   write_tiny_images(scratch.path() + "/images.h5");
   const Overrides overrides = overrides_for("ef_sign");
-  const Outcome whole = run(scratch.path(), scratch.path() + "/whole", overrides, 0, false, 2);
-  static_cast<void>(run(scratch.path(), scratch.path() + "/part", overrides, 2, false, 2));
+  const Outcome whole = run_part(scratch.path(), scratch.path() + "/whole", overrides, 0, false, 2);
+  static_cast<void>(run_part(scratch.path(), scratch.path() + "/part", overrides, 2, false, 2));
   Overrides forgetful = overrides;
   forgetful.emplace_back("compress.ef_sign.feedback=false");
-  const Outcome rest = run(scratch.path(), scratch.path() + "/part", forgetful, 0, true, 2);
+  const Outcome rest = run_part(scratch.path(), scratch.path() + "/part", forgetful, 0, true, 2);
   EXPECT_NE(rest.end.parameter_hash, whole.end.parameter_hash);
 }
 
@@ -100,9 +100,9 @@ TEST(CompressedTraining, dgc_that_sends_all_and_masks_nothing_is_momentum_sgd) {
     all.insert(all.end(), {"compress.name=dgc", "compress.dgc.density=1", "compress.dgc.mask=false"});
     Overrides masked = base;
     masked.insert(masked.end(), {"compress.name=dgc", "compress.dgc.density=1"});
-    const Outcome exact = run(scratch.path(), scratch.path() + "/e" + nesterov, base, 0, false, 2);
-    const Outcome same = run(scratch.path(), scratch.path() + "/s" + nesterov, all, 0, false, 2);
-    const Outcome other = run(scratch.path(), scratch.path() + "/m" + nesterov, masked, 0, false, 2);
+    const Outcome exact = run_part(scratch.path(), scratch.path() + "/e" + nesterov, base, 0, false, 2);
+    const Outcome same = run_part(scratch.path(), scratch.path() + "/s" + nesterov, all, 0, false, 2);
+    const Outcome other = run_part(scratch.path(), scratch.path() + "/m" + nesterov, masked, 0, false, 2);
     EXPECT_NEAR(same.last_loss, exact.last_loss, 1e-4f * exact.last_loss);
     EXPECT_GT(std::abs(other.last_loss - exact.last_loss),
               1e-3f * exact.last_loss);  // masking forgets momentum
@@ -114,7 +114,7 @@ TEST(CompressedTraining, a_bad_sample_is_skipped_on_all_ranks) {
   write_tiny_images(scratch.path() + "/images.h5", 13);
   for (const char* name : {"int8", "topk", "sign_vote"}) {
     const Overrides skip = overrides_for(name, {"train.on_nonfinite=skip", "train.steps=12"});
-    const Outcome outcome = run(scratch.path(), scratch.path() + "/" + name, skip, 0, false, 2);
+    const Outcome outcome = run_part(scratch.path(), scratch.path() + "/" + name, skip, 0, false, 2);
     EXPECT_TRUE(std::isfinite(outcome.last_loss)) << name;
     EXPECT_EQ(outcome.end.steps, 12) << name;
   }
@@ -127,11 +127,11 @@ TEST(CompressedTraining, auto_chooses_says_why_and_a_resumed_run_keeps_the_choic
   write_tiny_images(scratch.path() + "/images.h5");
   const std::string directory = scratch.path() + "/run";
   const Overrides automatic{"compress.name=auto", "compress.min_elements=16"};
-  EXPECT_EQ(run(scratch.path(), directory, automatic, 2, false, 2).exit_code, 75);
+  EXPECT_EQ(run_part(scratch.path(), directory, automatic, 2, false, 2).exit_code, 75);
   const StateMap saved = read_shared_state(directory);
   const std::string chosen = StateReader(saved).text("compressor");
   EXPECT_TRUE(chosen == "none" || chosen == "bf16" || chosen == "int8") << chosen;
-  EXPECT_EQ(run(scratch.path(), directory, automatic, 0, true, 2).exit_code, 0);
+  EXPECT_EQ(run_part(scratch.path(), directory, automatic, 0, true, 2).exit_code, 0);
   const StateMap after = read_shared_state(directory);
   EXPECT_EQ(StateReader(after).text("compressor"), chosen);
 }
@@ -174,7 +174,7 @@ void expect_refused(const Overrides& overrides, const std::string& word) {
   const ScratchDirectory scratch;
   write_tiny_images(scratch.path() + "/images.h5");
   try {
-    static_cast<void>(run(scratch.path(), scratch.path() + "/run", overrides, 0, false, 1));
+    static_cast<void>(run_part(scratch.path(), scratch.path() + "/run", overrides, 0, false, 1));
     FAIL() << "accepted " << word;
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::config);

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -14,22 +13,6 @@ namespace lockstep::trainer {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A run of `steps` of 6 planned in `directory`, stopped by a signal when steps < 6.
-Outcome run_part(const std::string& data, const std::string& directory, const Overrides& overrides,
-                 int stop_after, bool resume, int ranks = 2) {
-  fs::create_directories(directory);
-  const Config config = tiny_config(data, "images", overrides);
-  std::atomic<int> asked{0};
-  TrainingOptions options{.run_directory = directory, .resume = resume, .asked_to_stop = nullptr};
-  // Asked once per step and rank.
-  if (stop_after > 0) {
-    options.asked_to_stop = [&, ranks]() -> std::string {
-      return ++asked > stop_after * ranks ? "SIGUSR1" : "";
-    };
-  }
-  return run_tiny(config, ranks, options);
-}
 
 class Resume : public testing::TestWithParam<std::string> {};
 

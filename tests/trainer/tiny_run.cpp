@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <filesystem>
 #include <limits>
 #include <mutex>
@@ -126,6 +127,20 @@ Hashes train_once(const std::string& kind, const Overrides& overrides, int ranks
   write_tiny_tokens(scratch.path() + "/tokens.h5");
   return hashes_of(
       run_tiny(tiny_config(scratch.path(), kind, overrides), ranks, {.run_directory = scratch.path()}));
+}
+
+Outcome run_part(const std::string& data, const std::string& directory, const Overrides& overrides,
+                 int stop_after, bool resume, int ranks) {
+  std::filesystem::create_directories(directory);
+  const Config config = tiny_config(data, "images", overrides);
+  std::atomic<int> asked{0};  // once per step and rank
+  TrainingOptions options{.run_directory = directory, .resume = resume, .asked_to_stop = nullptr};
+  if (stop_after > 0) {
+    options.asked_to_stop = [&, ranks]() -> std::string {
+      return ++asked > stop_after * ranks ? "SIGUSR1" : "";
+    };
+  }
+  return run_tiny(config, ranks, options);
 }
 
 }  // namespace lockstep::trainer

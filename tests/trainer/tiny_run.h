@@ -36,6 +36,10 @@ using Overrides = std::vector<std::string>;
 
 /// Trains on `ranks` threads; every rank's outcome must be the same, and it is returned.
 [[nodiscard]] Outcome run_tiny(const Config& config, int ranks, const TrainingOptions& options);
+/// A run on the tiny images of folder `data`, in `directory`; stopped by a signal after `stop_after` steps
+/// where that is not 0.
+[[nodiscard]] Outcome run_part(const std::string& data, const std::string& directory,
+                               const Overrides& overrides, int stop_after, bool resume, int ranks = 2);
 
 /// What a training left, to compare bit for bit.
 struct Hashes {
