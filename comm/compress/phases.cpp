@@ -18,8 +18,8 @@ double& part_of(PhaseTimes& times, Phase phase) {
 }  // namespace
 
 void PhaseClock::start(Stream& stream) {
-  marked_ = 0;
   if (!on_host(stream)) {
+    marked_ = 0;
     if (on_gpus_) start_lap(stream);
     return;
   }

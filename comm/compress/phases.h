@@ -36,8 +36,8 @@ class PhaseClock {
   PhaseTimes host_times_;
   double last_mark_ = 0;
   bool on_gpus_ = false;
-  std::vector<Lap> laps_;  ///< on a GPU; the one behind the last mark is open
-  std::size_t marked_ = 0;
+  std::vector<Lap> laps_;   ///< on a GPU; the one behind the last mark is open
+  std::size_t marked_ = 0;  ///< on a GPU; a host's stream reads it while the next exchange is enqueued
 };
 
 }  // namespace lockstep::comm
