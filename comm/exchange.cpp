@@ -45,6 +45,7 @@ class BucketExchange final : public GradientExchange {
     }
     expect_all_started();
     gradients_ = gradients;
+    step_ = numbers.step;
     next_ = 0;
     note(*stream_, [this] { start_report(); });
     if (compression_) compression_->begin(numbers, *stream_);
@@ -75,7 +76,7 @@ class BucketExchange final : public GradientExchange {
     if (compression_) note(compute, [this] { waited_from_ = Clock::now(); });
     note(*stream_, [this] { end_report(); });
     compute.wait(stream_->record());
-    if (compression_) note(compute, [this] { report_compression(); });
+    if (compression_) note(compute, [this, step = step_] { report_compression(step); });
   }
 
   FlatSpan nonfinite() const noexcept override {
@@ -152,10 +153,10 @@ class BucketExchange final : public GradientExchange {
   }
 
   /// On the compute stream, once it has waited for the communication stream.
-  void report_compression() {
+  void report_compression(std::int64_t step) {
     compression_->waited_from(std::chrono::duration<double>(waited_from_.time_since_epoch()).count());
     const std::lock_guard lock(mutex_);
-    last_.compressed = compression_->reports();
+    last_.compressed = compression_->reports(step);
   }
 
   std::vector<Bucket> buckets_;
@@ -163,6 +164,7 @@ class BucketExchange final : public GradientExchange {
   int slots_;
   std::size_t next_;  // the first bucket that has not started
   FlatSpan gradients_;
+  std::int64_t step_ = 0;  // that is being enqueued
   Event all_but_last_;
   Collectives& collectives_;
   ExchangeReport running_;

@@ -231,9 +231,9 @@ void Compression::waited_from(double began_s) {
     entry->report.exposed_s = std::max(0.0, entry->ended_s - std::max(began_s, entry->began_s));
 }
 
-std::vector<BucketReport> Compression::reports() const {
+std::vector<BucketReport> Compression::reports(std::int64_t step) const {
   std::vector<BucketReport> reports;
-  if (starts_exactly(numbers_.step)) return reports;
+  if (starts_exactly(step)) return reports;
   for (const auto& entry : entries_) {
     if (!entry->groups.empty()) reports.push_back(entry->report);
   }

@@ -29,8 +29,8 @@ class Compression {
   void settle(const std::int32_t* skip, Stream& stream);
   /// One i64 on the device: elements of this step that were not finite on this rank.
   [[nodiscard]] FlatSpan nonfinite() const noexcept { return nonfinite_.span; }
-  /// Reports of the buckets of this step so far; read in stream order.
-  [[nodiscard]] std::vector<BucketReport> reports() const;
+  /// Reports of the buckets of `step` so far; read in stream order.
+  [[nodiscard]] std::vector<BucketReport> reports(std::int64_t step) const;
   /// Tells, in stream order, when the compute stream began to wait and which buckets made it.
   void waited_from(double began_s);
   [[nodiscard]] std::int64_t exact_steps() const noexcept { return exact_steps_; }
@@ -69,7 +69,7 @@ class Compression {
   SlotLayout layout_;
   Collectives& collectives_;
   CompressionOptions options_;
-  StepNumbers numbers_;
+  StepNumbers numbers_;  ///< of the step that is being enqueued: what runs in stream order has its own
   MomentumKind momentum_ = MomentumKind::none;
   std::int64_t exact_steps_ = 0;
   Remembered::Verdict verdict_;

@@ -2,12 +2,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <future>
 
 #include "comm/compress/codec.h"
 #include "comm/compress/trial.h"
+#include "comm/worlds.h"
 #include "tests/comm/compress_lab.h"
+#include "tests/comm/compress_rig.h"
 #include "tests/comm/sums.h"
 
 namespace lockstep::comm::compress {
@@ -132,6 +136,27 @@ TEST(ExactSteps, come_first_and_leave_no_residual) {
     lab.steps = 3;  // the control: from here on it is compressed
     EXPECT_GT(relative_error(run(lab, 3, gradient).sum, true_sum(3, gradient)), 1e-3) << name;
   }
+}
+
+TEST(ExactSteps, a_step_reports_as_itself_though_the_next_one_is_enqueued) {
+  run_ranks_as_threads(2, [](World& world) {
+    Rig rig(world, "int8", {.place = {.exact_steps = 1}});
+    const FlatArray gradients = make_array(Device{}, Dtype::f32, rig.layout().stored_count());
+    std::promise<void> both_enqueued;
+    std::array<std::size_t, 2> compressed{7, 7};
+    const auto compute = make_stream(Device{});
+    compute->host([go = both_enqueued.get_future().share()] { go.wait(); });
+    for (std::size_t step = 0; step < 2; ++step) {
+      rig.exchange().begin(gradients.span, {.step = static_cast<std::int64_t>(step)});
+      rig.exchange().complete(static_cast<int>(rig.layout().slots().size()), compute->record());
+      rig.exchange().finish(*compute);
+      compute->host([&, step] { compressed[step] = rig.report().compressed.size(); });
+    }
+    both_enqueued.set_value();
+    compute->synchronize();
+    EXPECT_EQ(compressed[0], 0U);
+    EXPECT_GT(compressed[1], 0U);
+  });
 }
 
 // ---- votes
