@@ -148,17 +148,13 @@ class HostStream final : public Stream {
   }
 
   void run(Task& task) {
-    if (task.record != nullptr) {
-      task.record->finish(failure_);
-    } else if (task.wait != nullptr) {
+    if (task.record != nullptr) return task.record->finish(failure_);
+    try {
       // Also after a failure: whoever sees this stream end may free what the other stream still uses.
-      await(*task.wait);
-    } else if (failure_ == nullptr) {
-      try {
-        task.work();
-      } catch (...) {
-        failure_ = current_failure();
-      }
+      if (task.wait != nullptr) return await(*task.wait);
+      if (failure_ == nullptr) task.work();
+    } catch (...) {  // a wait throws where the other stream's device is gone
+      if (failure_ == nullptr) failure_ = current_failure();
     }
   }
 

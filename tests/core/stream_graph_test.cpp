@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/event_state.h"
 #include "core/stream.h"
 
 namespace lockstep {
@@ -141,6 +142,24 @@ TEST(StreamGraph, event_of_a_dead_failed_stream_still_tells) {
   const auto other = make_stream(Device{});
   other->wait(event);
   EXPECT_EQ(failure_of(*other), "gone but not forgotten");
+}
+
+/// An event of a device that is gone: nothing can be learned of it any more.
+struct GoneEvent final : Event::State {
+  [[nodiscard]] bool complete() const override { return false; }
+  void wait() const override { throw Error(Fault::device, "the device is gone"); }
+  [[nodiscard]] std::shared_ptr<const Error> failure() const override { return nullptr; }
+};
+
+TEST(StreamGraph, a_wait_that_throws_fails_the_stream) {
+  const auto waiting = make_stream(Device{}), behind = make_stream(Device{});
+  bool ran = false;
+  waiting->wait(Event(std::make_shared<GoneEvent>()));
+  waiting->host([&ran] { ran = true; });
+  behind->wait(waiting->record());
+  EXPECT_EQ(failure_of(*behind), "the device is gone");
+  EXPECT_EQ(failure_of(*waiting), "the device is gone");
+  EXPECT_FALSE(ran);
 }
 
 TEST(StreamGraph, many_threads_wait_for_one_event_and_copies_are_the_same_point) {
