@@ -77,6 +77,7 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
   StepScalars start;
   if (options_.rule.scaling.dynamic) start.loss_scale = options_.rule.scaling.first;
   copy_from_host(&start, scalars_.span);
+  decide_recording();  // before anything is enqueued: it may refuse
   if (options_.reproducible) make_trees();
   if (options_.ema > 0) {
     average_ = make_array(replica.device(), Dtype::f32, replica.store().values().count);
@@ -84,10 +85,14 @@ StepEngine::StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives
   }
   replica_.refresh_working(replica_.store().values(), compute_);
   if (can_record(replica.device())) position_ = make_array(replica.device(), Dtype::i64, 1);
-  decide_recording();
 }
 
-StepEngine::~StepEngine() = default;
+StepEngine::~StepEngine() {
+  try {
+    compute_.synchronize();
+  } catch (const Error&) {  // told to whoever collects a step
+  }
+}
 
 void StepEngine::make_trees() {
   const int microbatches = static_cast<int>(options_.microbatches);

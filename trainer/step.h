@@ -70,6 +70,8 @@ class StepEngine {
   /// Collective. The referenced objects must outlive the engine.
   StepEngine(Replica& replica, Optimizer& optimizer, comm::Collectives& collectives,
              const StepOptions& options, Stream& compute);
+  /// Blocks until the compute stream has passed: steps that nobody collected use the engine and the
+  /// optimizer.
   ~StepEngine();
 
   /// Enqueues step number `step` at `rate`, taking its microbatches from the loader. Blocks only for data and
