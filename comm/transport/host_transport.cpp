@@ -79,8 +79,8 @@ bool HostTransport::shared_sum(const Plan& plan, FlatSpan data, const Operation&
   stream.host([this, whole, cost, data, operation] {
     publish(position_in(operation, true));
     const Deadline deadline(deadline_s_);
-    const auto impatience = [&](const std::vector<int>& peers) {
-      stop_if_hopeless(operation, deadline, peers);
+    const auto impatience = [&](const SharedExchange::Missing& missing) {
+      stop_if_hopeless(operation, deadline, missing);
     };
     try {
       whole ? shared().one_shot(data, impatience) : shared().two_shot(data, impatience);

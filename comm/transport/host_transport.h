@@ -63,9 +63,9 @@ class HostTransport : public Transport {
   /// Collective, blocks at most until the deadline. One zeroed block per rank, by rank, in reach of all; they
   /// live as long as anybody may use them. No blocks, on every rank, where there is no room for them.
   virtual std::vector<std::byte*> share(std::size_t /*bytes*/) { return {}; }
-  /// Asked now and then while shared_sum() waits for `peers`: throws when that is no use (any more).
+  /// Asked now and then while shared_sum() waits, see SharedExchange::Impatience.
   virtual void stop_if_hopeless(const Operation& /*operation*/, const Deadline& /*deadline*/,
-                                const std::vector<int>& /*peers*/) {}
+                                const SharedExchange::Missing& /*missing*/) {}
   /// A shared_sum() of this rank has failed: peers need not wait for it.
   virtual void tell_failure(const std::exception& /*error*/) {}
 

@@ -195,8 +195,8 @@ class MpiTransport final : public HostTransport {
   }
 
   void stop_if_hopeless(const Operation& operation, const Deadline& deadline,
-                        const std::vector<int>& peers) override {
-    if (deadline.expired()) expire(operation, deadline, peers);
+                        const SharedExchange::Missing& missing) override {
+    if (deadline.expired()) expire(operation, deadline, missing());
   }
 
   void publish(const Position& position) override { job_->watch.publish(id_, position); }

@@ -76,7 +76,7 @@ void SharedExchange::wait(SharedControl::Counter SharedControl::*counter,
         continue;
       }
       patience.pause();
-      if (patience.waited() > kImpatient) impatience(missing(counter));
+      if (patience.waited() > kImpatient) impatience([&] { return missing(counter); });
     }
   }
 }

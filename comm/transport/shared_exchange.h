@@ -44,8 +44,11 @@ class SharedExchange {
   [[nodiscard]] static std::size_t stage_bytes() noexcept;
   /// The longest array in bytes for one_shot().
   [[nodiscard]] static std::size_t piece_bytes() noexcept;
-  /// Throws when waiting for `peers` is no use (any more): asked now and then while a meeting waits.
-  using Impatience = std::function<void(const std::vector<int>& peers)>;
+  /// Ranks that have not come at the moment it is called.
+  using Missing = std::function<std::vector<int>()>;
+  /// Throws when waiting for the missing ranks is no use (any more): asked now and then while a meeting
+  /// waits. They may come while it looks, and end: ask who is missing once it is known who has ended.
+  using Impatience = std::function<void(const Missing& missing)>;
 
   /// `stages`: by rank. `crowded`: more ranks than cores, so a waiting rank gives way at once.
   SharedExchange(int me, const std::vector<std::byte*>& stages, bool crowded);

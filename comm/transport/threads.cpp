@@ -217,10 +217,11 @@ class ThreadTransport final : public HostTransport {
     }
   }
 
+  /// Ranks end under the lock: one that came before is not missing any more.
   void stop_if_hopeless(const Operation& operation, const Deadline& deadline,
-                        const std::vector<int>& peers) override {
+                        const SharedExchange::Missing& missing) override {
     const std::lock_guard lock(job_->mutex);
-    job_->stop_if_hopeless(*channel_, operation, rank(), deadline, peers);
+    job_->stop_if_hopeless(*channel_, operation, rank(), deadline, missing());
   }
 
   void tell_failure(const std::exception& error) override {

@@ -9,7 +9,9 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "comm/transport/shared_exchange.h"
 #include "comm/worlds.h"
 #include "core/error.h"
 #include "tests/comm/bits.h"
@@ -109,6 +111,28 @@ TEST(SharedMemory, a_rank_that_fails_ends_the_others_at_once) {
   });
   EXPECT_NE(std::string(error.what()).find("the disk is gone"), std::string::npos);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+/// It may come, sum and end while another looks around: it must not be told to have stayed away.
+TEST(SharedMemory, a_rank_that_comes_while_another_is_impatient_is_not_missing) {
+  std::vector<Memory> memory;
+  std::vector<std::byte*> stages;
+  for (int rank = 0; rank < 2; ++rank) {
+    memory.push_back(allocate(Device{}, SharedExchange::stage_bytes()));
+    stages.push_back(static_cast<std::byte*>(memory.back().data()));
+  }
+  SharedExchange early(0, stages, true), late(1, stages, true);
+  std::vector<float> first(5, 1), second(5, 2);
+  std::vector<int> before, after;
+  early.one_shot(flat(std::span(first)), [&](const SharedExchange::Missing& missing) {
+    before = missing();
+    late.one_shot(flat(std::span(second)), [](const SharedExchange::Missing&) {});
+    after = missing();
+  });
+  EXPECT_EQ(before, std::vector<int>{1});
+  EXPECT_EQ(after, std::vector<int>{});
+  EXPECT_EQ(first, std::vector<float>(5, 3));
+  EXPECT_EQ(second, first);
 }
 
 TEST(SharedMemory, ranks_that_sum_different_lengths_are_told) {
