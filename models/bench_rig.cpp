@@ -50,12 +50,12 @@ Rig::Rig(const Graph& graph, Backend& backend, const StepBenchOptions& options, 
           graph, backend, {.training = true, .fuse = settings.fuse, .reuse_memory = settings.reuse_memory})),
       store_(executor_->parameter_layout(), executor_->state_layout(), backend.device()),
       statistics_(make_array(backend.device(), Dtype::f32, executor_->state_layout().stored_count())),
-      stream_(make_stream(backend.device(), {.name = "bench", .threads = options.threads})),
       input_(graph, graph.input()),
       target_(graph, graph.target()),
       backend_(backend),
       processor_time_(options.processor_time),
-      update_(options.update) {
+      update_(options.update),
+      stream_(make_stream(backend.device(), {.name = "bench", .threads = options.threads})) {
   initialise(graph, kSeed, store_);
   pass_.values = pass_.working = store_.values();
   if (options.compute != Dtype::f32) {

@@ -31,7 +31,6 @@ class Rig {
     bool fuse, reuse_memory;
   };
   Rig(const Graph& graph, Backend& backend, const StepBenchOptions& options, const Settings& settings);
-  ~Rig() { stream_->synchronize(); }
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
 
@@ -71,12 +70,12 @@ class Rig {
   std::unique_ptr<Executor> executor_;
   ParameterStore store_;
   FlatArray statistics_, working_;
-  std::unique_ptr<Stream> stream_;
   Sample input_, target_;
   Backend& backend_;
   bool processor_time_;
   StepUpdate update_;
   Pass pass_;
+  std::unique_ptr<Stream> stream_;  ///< dies first: its work uses what is above
 };
 
 }  // namespace lockstep::models

@@ -138,6 +138,18 @@ TEST_F(StepBenchTest, update_is_part_of_the_step_and_runs_on_the_stores_arrays) 
   EXPECT_EQ(count, parameters_of(small_cnn()));
 }
 
+TEST_F(StepBenchTest, work_that_fails_is_told) {
+  const StepUpdate update = [](ParameterStore& /*store*/, Stream& stream) {
+    stream.host([] { throw Error(Fault::device, "the device is gone"); });
+  };
+  try {
+    static_cast<void>(measure(small_cnn(), {.update = update}));
+    FAIL() << "measured";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "the device is gone");
+  }
+}
+
 TEST_F(StepBenchTest, processor_time_is_no_more_than_about_the_wall_time) {
   const StepBench bench = measure(small_cnn(), {.processor_time = true});
   EXPECT_GT(bench.step_s, 0);
