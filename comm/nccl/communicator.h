@@ -18,7 +18,8 @@ struct CommunicatorOptions {
   bool register_memory = true;
 };
 
-/// Owns one communicator. Aborting is allowed from any thread, once; afterwards nothing else may be called.
+/// Owns one communicator. It may be aborted from any thread; what would use it afterwards is refused or left
+/// out, because it is freed then.
 class Communicator {
  public:
   /// Collective: `id` is the same on every rank.
@@ -29,9 +30,13 @@ class Communicator {
   Communicator& operator=(const Communicator&) = delete;
   ~Communicator();
 
-  [[nodiscard]] ncclComm_t get() const noexcept { return comm_; }
+  /// Throws where it was aborted.
+  [[nodiscard]] ncclComm_t get() const;
+  [[nodiscard]] bool aborted() const noexcept;
   /// Ends kernels that wait for peers.
   void abort() noexcept;
+  /// Takes memory out of its windows; aborting has done so.
+  void deregister(ncclWindow_t window) noexcept;
   /// What went wrong behind the calls' backs, or ncclSuccess.
   [[nodiscard]] ncclResult_t asynchronous_error() const noexcept;
 

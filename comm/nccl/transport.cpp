@@ -105,7 +105,7 @@ class NcclTransport final : public Transport {
   }
 
  private:
-  [[nodiscard]] ncclComm_t comm() const noexcept { return communicator_->get(); }
+  [[nodiscard]] ncclComm_t comm() const { return communicator_->get(); }
   void check(ncclResult_t result, const char* call) const { check_nccl(result, call, comm()); }
 
   /// Captured work has no events of its own to watch: whoever launches the graph watches the whole.
@@ -115,6 +115,7 @@ class NcclTransport final : public Transport {
     cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
     cuda::check(cudaStreamIsCapturing(on, &capturing), "cudaStreamIsCapturing");
     if (capturing != cudaStreamCaptureStatusNone) return enqueue(on);
+    if (communicator_->aborted()) stream.synchronize();  // throws the watch's report
     Event begin = stream.record();
     enqueue(on);
     watch_.add(operation, std::move(begin), stream.record(), stream);
@@ -147,7 +148,7 @@ Memory NcclTransport::shared_memory(std::size_t bytes) {
   check(ncclCommWindowRegister(comm(), data, whole, &window, NCCL_WIN_COLL_SYMMETRIC),
         "ncclCommWindowRegister");
   return Memory(data, bytes, site_.device, [communicator = communicator_.get(), window](void* block) {
-    if (window != nullptr) static_cast<void>(ncclCommWindowDeregister(communicator->get(), window));
+    if (window != nullptr) communicator->deregister(window);
     static_cast<void>(ncclMemFree(block));
   });
 }
