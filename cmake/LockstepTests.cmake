@@ -34,6 +34,20 @@ function(lockstep_test name)
   gtest_discover_tests(test_${name} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
 endfunction()
 
+# What mpirun is told in a test; it gets a directory of its own, for those that start and end at once would take a common one from
+# each other.
+function(lockstep_mpi_properties test ranks)
+  set_tests_properties(
+    ${test}
+    PROPERTIES
+      LABELS "mpi;${ARGN}"
+      TIMEOUT 300
+      PROCESSORS ${ranks}
+      ENVIRONMENT
+      "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMP_NUM_THREADS=1;OMPI_MCA_orte_tmpdir_base=${CMAKE_CURRENT_BINARY_DIR}/${test}"
+  )
+endfunction()
+
 # lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main
 # must initialise MPI (tests/support/mpi_main.cpp).
 function(lockstep_mpi_test name)
@@ -44,10 +58,6 @@ function(lockstep_mpi_test name)
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME mpi.${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks}
                                                $<TARGET_FILE:test_${name}>)
-    set_tests_properties(
-      mpi.${name}.${ranks}
-      PROPERTIES LABELS "mpi;${arg_LABELS}" TIMEOUT 300 PROCESSORS ${ranks}
-                 ENVIRONMENT
-                 "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMP_NUM_THREADS=1")
+    lockstep_mpi_properties(mpi.${name}.${ranks} ${ranks} ${arg_LABELS})
   endforeach()
 endfunction()

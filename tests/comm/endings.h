@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <string>
 
+#include "tests/support/scratch_directory.h"
+
 namespace lockstep::testing {
 
 struct Ending {
@@ -22,12 +24,14 @@ struct Ending {
   }
 };
 
-/// Runs the ranks under mpirun; `timeout` is the guard of this test itself (124: the job hung).
+/// Runs the ranks under mpirun, which has a directory of its own: those that start and end at once would
+/// take a common one from each other. `timeout` is the guard of this test itself (124: the job hung).
 inline Ending run_ranks(const std::string& program, int ranks, const std::string& arguments) {
+  const ScratchDirectory scratch;
   const std::string command =
-      std::string(
-          "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 timeout "
-          "-k 5 60 " LOCKSTEP_MPIEXEC " --oversubscribe --bind-to none -n ") +
+      "OMPI_MCA_orte_tmpdir_base=" + scratch.path() +
+      " OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 timeout "
+      "-k 5 60 " LOCKSTEP_MPIEXEC " --oversubscribe --bind-to none -n " +
       std::to_string(ranks) + " " + program + " " + arguments + " 2>&1";
   const auto begin = std::chrono::steady_clock::now();
   Ending ending;

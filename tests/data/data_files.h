@@ -1,40 +1,26 @@
 // Small data files for tests, removed with the folder that holds them.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "core/error.h"
 #include "data/hdf5_file.h"
 #include "data/loader.h"
+#include "tests/support/scratch_directory.h"
 
 namespace lockstep::data {
 
 /// A fresh folder that disappears with the object.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    static std::atomic<int> number{0};
-    path_ = std::filesystem::temp_directory_path() /
-            ("lockstep-data-" + std::to_string(::getpid()) + "-" + std::to_string(number++));
-    std::filesystem::create_directories(path_);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
+  [[nodiscard]] std::string file(const std::string& name) const { return scratch_.path() + "/" + name; }
 
  private:
-  std::filesystem::path path_;
+  ScratchDirectory scratch_;
 };
 
 /// Writes a whole dataset.

@@ -47,7 +47,7 @@ class Interruption : public testing::Test {
   }
 
  private:
-  trainer::ScratchDirectory scratch_;
+  ScratchDirectory scratch_;
 };
 
 TEST_F(Interruption, killed_rank_ends_the_job_and_resume_repeats_the_bits) {

@@ -88,7 +88,7 @@ class ProgramTest : public testing::Test {
   }
 
  private:
-  trainer::ScratchDirectory scratch_;
+  ScratchDirectory scratch_;
 };
 
 }  // namespace lockstep::programs

@@ -27,7 +27,7 @@ class Refusal : public testing::Test {
   }
 
  private:
-  trainer::ScratchDirectory scratch_;
+  ScratchDirectory scratch_;
 };
 
 TEST_F(Refusal, good_input_is_accepted) { EXPECT_EQ(train("").code, 0); }

@@ -66,13 +66,6 @@ checkpoint: {best: false}
 
 }  // namespace
 
-ScratchDirectory::ScratchDirectory() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-XXXXXX").string();
-  path_ = mkdtemp(pattern.data());
-}
-
-ScratchDirectory::~ScratchDirectory() { std::filesystem::remove_all(path_); }
-
 void write_tiny_images(const std::string& file, int poisoned) {
   data::Hdf5File out = data::Hdf5File::create(file);
   write_split(out, "train", 96, poisoned);

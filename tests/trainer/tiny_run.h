@@ -7,20 +7,10 @@
 #include <vector>
 
 #include "core/options.h"
+#include "tests/support/scratch_directory.h"
 #include "trainer/training.h"
 
 namespace lockstep::trainer {
-
-/// A directory of its own that goes when the test ends.
-class ScratchDirectory {
- public:
-  ScratchDirectory();
-  ~ScratchDirectory();
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// Images [1, 6, 6] of three classes that a small model can tell apart: 96 to train, 22 to test. `poisoned`
 /// (an index) gets a NaN.
