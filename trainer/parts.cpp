@@ -103,11 +103,29 @@ std::unique_ptr<data::Dataset> open_evaluation_set(const Config& config, const d
   return set;
 }
 
+namespace {
+
+/// Ranks meet in synchronised batch norms once a microbatch.
+void check_equal_shares(const Config& config, const BatchPlan& plan, int ranks) {
+  const Options model = config.part("model");
+  const char* const key = "synchronised_norm";  // of some models
+  const std::int64_t microbatches = plan.global / plan.microbatch;
+  if (microbatches % ranks == 0 || !model.given(key) || !model.boolean(key)) return;
+  throw Error(Fault::config,
+              model.where(key) + " is on, but " + std::to_string(ranks) + " ranks cannot share " +
+                  std::to_string(microbatches) + " microbatches a step equally",
+              "choose batch.global and batch.microbatch so that all ranks take as many, or set it to false");
+}
+
+}  // namespace
+
 BatchPlan plan_of(const Config& config, const data::Dataset& dataset, int rank, int ranks) {
   const Options settings = config.section("data");
   const std::int64_t samples = data::describe_samples(dataset, settings, true).samples;
-  return plan_batches(config.section("batch"), config.section("train"), samples, rank, ranks,
-                      data::tail_of(settings));
+  const BatchPlan plan = plan_batches(config.section("batch"), config.section("train"), samples, rank, ranks,
+                                      data::tail_of(settings));
+  check_equal_shares(config, plan, ranks);
+  return plan;
 }
 
 std::unique_ptr<data::Loader> open_training_loader(const Config& config, const data::Dataset& dataset,

@@ -40,6 +40,19 @@ TEST(Training, every_schedule_trains_alike) {
   }
 }
 
+/// Ranks would meet in the norms a different number of times, and wait for each other until the deadline.
+TEST(Training, synchronised_norms_want_equal_shares_of_microbatches) {
+  const Overrides synchronised{"model.cnn.synchronised_norm=true", "train.steps=1"};
+  EXPECT_EQ(train_images(synchronised, 2).exit_code, 0);
+  try {
+    static_cast<void>(train_images(synchronised, 3));  // of 8
+    FAIL() << "trained";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.fault(), Fault::config) << error.what();
+    EXPECT_NE(std::string(error.what()).find("model.cnn.synchronised_norm"), std::string::npos);
+  }
+}
+
 /// A rate that is zero in f32: the weights stay as they were drawn.
 const char* const kNoStep = "rate.peak=1e-60";
 
