@@ -4,7 +4,7 @@
 #include <variant>
 
 #include "models/ops/cuda/kernels.h"
-#include "models/ops/cuda/layer_norm_kernels.cuh"
+#include "models/ops/cuda/layer_norm_wide.cuh"
 
 namespace lockstep::models::cuda {
 namespace {
@@ -17,7 +17,9 @@ class LayerNormKernel final : public CudaKernel {
   explicit LayerNormKernel(const Site& site)
       : CudaKernel(site),
         epsilon_(std::get<LayerNorm>(site.request.node->spec).epsilon),
-        rows_(rows_of(site.input())) {}
+        rows_(rows_of(site.input())) {
+    make_room();
+  }
 
   [[nodiscard]] std::vector<StorageOrderPtr> parameter_storage() const override { return {nullptr, nullptr}; }
   [[nodiscard]] bool backward_needs_output() const override { return false; }
@@ -47,10 +49,11 @@ class LayerNormKernel final : public CudaKernel {
     const float* w = slot<float>(pass.values, 0);
     auto* partial = workspace<float>();
     const bool held = with_packs([&](auto packs) {
-      const auto room = static_cast<std::size_t>(2 * rows_.width) * sizeof(float);
-      rows_backward<T, decltype(packs)::value><<<static_cast<unsigned>(blocks()), kNormThreads, room, on>>>(
-          in<T>(), out_gradient<T>(), w, saved<Moments>(), in_gradient<T>(), adds(), partial, rows_.count,
-          rows_.width);
+      constexpr int kPacks = decltype(packs)::value;
+      rows_backward<T, kPacks>
+          <<<static_cast<unsigned>(blocks()), kNormThreads, backward_room<T, kPacks>(stages_), on>>>(
+              in<T>(), out_gradient<T>(), w, saved<Moments>(), in_gradient<T>(), adds(), partial, rows_.count,
+              rows_.width, stages_);
     });
     if (!held) {
       wide_parameters<T><<<static_cast<unsigned>(blocks()), kNormThreads, 0, on>>>(
@@ -82,12 +85,26 @@ class LayerNormKernel final : public CudaKernel {
     if (packs <= 3) return run(std::integral_constant<int, 3>{}), true;
     if (packs <= 4) return run(std::integral_constant<int, 4>{}), true;
     if (packs <= 6) return run(std::integral_constant<int, 6>{}), true;
-    if (packs <= 8 && kCount == 4) return run(std::integral_constant<int, 8>{}), true;
+    if (packs <= 8) return run(std::integral_constant<int, 8>{}), true;
     return false;
+  }
+
+  /// Two stages where the device has the shared memory.
+  void make_room() {
+    with_packs([&](auto packs) {
+      constexpr int kPacks = decltype(packs)::value;
+      int most = 0;
+      check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device().index), "device");
+      stages_ = backward_room<T, kPacks>(2) <= static_cast<std::size_t>(most) ? 2 : 1;
+      check(cudaFuncSetAttribute(rows_backward<T, kPacks>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(backward_room<T, kPacks>(stages_))),
+            "layer_norm");
+    });
   }
 
   float epsilon_;
   Rows rows_;
+  int stages_ = 1;
 };
 
 }  // namespace
