@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/cuda/cuda.h"
 #include "core/dtype.h"
@@ -35,6 +36,23 @@ __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
 template <>
 __device__ __forceinline__ __half from_float<__half>(float x) {
   return __float2half_rn(x);
+}
+
+/// Rounds elements, two by one instruction where the type has one.
+template <class T, int kCount>
+__device__ __forceinline__ void from_floats(const float (&x)[kCount], T (&to)[kCount]) {
+  if constexpr (kCount % 2 == 0 && std::is_same_v<T, __nv_bfloat16>) {
+#pragma unroll
+    for (int i = 0; i < kCount; i += 2)
+      *reinterpret_cast<__nv_bfloat162*>(to + i) = __floats2bfloat162_rn(x[i], x[i + 1]);
+  } else if constexpr (kCount % 2 == 0 && std::is_same_v<T, __half>) {
+#pragma unroll
+    for (int i = 0; i < kCount; i += 2)
+      *reinterpret_cast<__half2*>(to + i) = __floats2half2_rn(x[i], x[i + 1]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = from_float<T>(x[i]);
+  }
 }
 
 /// 16 bytes of elements, loaded and stored as one; addresses are multiples of 16.

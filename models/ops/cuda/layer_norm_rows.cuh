@@ -11,6 +11,7 @@ namespace lockstep::models::cuda {
 
 using lockstep::cuda::block_sum;
 using lockstep::cuda::from_float;
+using lockstep::cuda::from_floats;
 using lockstep::cuda::Pack;
 using lockstep::cuda::to_float;
 using lockstep::cuda::warp_sum;
@@ -88,10 +89,11 @@ __global__ void __launch_bounds__(kNormThreads)
     float w[kCount], b[kCount];
     load_floats(weights.weight + at, w);
     load_floats(weights.bias + at, b);
-    Pack<T> pack;
 #pragma unroll
     for (int i = 0; i < kCount; ++i)
-      pack.values[i] = from_float<T>((to_float(held.packs[p].values[i]) - m.mean) * m.inverse * w[i] + b[i]);
+      w[i] = (to_float(held.packs[p].values[i]) - m.mean) * m.inverse * w[i] + b[i];
+    Pack<T> pack;
+    from_floats(w, pack.values);
     pack.store(y + row * width + at);
   });
 }
@@ -138,15 +140,19 @@ __device__ __forceinline__ void store_row_gradient(const T* x, const T* dy, cons
     const Pack<T> values = Pack<T>::load(x + at), gradients = Pack<T>::load(dy + at);
     float w[Pack<T>::kCount];
     load_floats(weight + at, w);
-    Pack<T> pack;
-    if (present != nullptr) pack = Pack<T>::load(present + at);
 #pragma unroll
     for (int i = 0; i < Pack<T>::kCount; ++i) {
       const float hat = (to_float(values.values[i]) - m.mean) * m.inverse;
       const float g = to_float(gradients.values[i]) * w[i];
-      const float d = m.inverse * (g - means.gradient - hat * means.product);
-      pack.values[i] = from_float<T>(present != nullptr ? to_float(pack.values[i]) + d : d);
+      w[i] = m.inverse * (g - means.gradient - hat * means.product);
     }
+    Pack<T> pack;
+    if (present != nullptr) {
+      pack = Pack<T>::load(present + at);
+#pragma unroll
+      for (int i = 0; i < Pack<T>::kCount; ++i) w[i] += to_float(pack.values[i]);
+    }
+    from_floats(w, pack.values);
     pack.store(dx + at);
   });
 }

@@ -1,144 +1,20 @@
 // Softmax cross-entropy over rows of K logits (samples, tokens or pixels: channels-last images are rows of
-// classes; rows may be padded). Forward reads the logits once, keeping the log-sum-exp in two parts (peak,
-// and the logarithm relative to it): their sum would lose the small one at large logits. Backward makes the
-// probabilities again, also where the gradient overwrites the logits. Where nobody asks for the logits after
-// forward, forward makes the gradient at once, while a row still lies in the cache. A label that is no class
-// makes its row NaN, which stops the run as diverged.
+// classes; rows may be padded). Forward reads the logits once, keeping the sum of exponentials in two parts
+// (a power of 2 near the largest, and the rest): one number would lose the small one at large logits.
+// Backward makes the probabilities again, also where the gradient overwrites the logits. Where nobody asks
+// for the logits after forward, forward makes the gradient at once, while a row still lies in the cache. A
+// label that is no class makes its row NaN, which stops the run as diverged.
 #include <variant>
 
+#include "models/ops/cuda/cross_entropy_row.cuh"
 #include "models/ops/cuda/kernels.h"
 #include "models/ops/cuda/loss_share.cuh"
-#include "models/ops/cuda/lot.cuh"
 #include "models/ops/cuda/vocabulary.h"
 
 namespace lockstep::models::cuda {
 namespace {
 
 using namespace lockstep::cuda;
-
-struct Rowset {
-  std::int64_t rows, classes, step;  ///< `step`: elements from row to row
-  std::int64_t counted;              ///< rows from here on do not count
-  std::int64_t ignored;              ///< label
-  float smoothing;
-};
-
-struct Normaliser {
-  float peak, log_sum;
-};
-
-/// exp(peak) * sum, and the plain sum of logits.
-struct Partial {
-  float peak, sum, plain;
-  __device__ __forceinline__ void join(const Partial& other) {
-    const float higher = fmaxf(peak, other.peak);
-    if (higher == -INFINITY) return;
-    sum = sum * __expf(peak - higher) + other.sum * __expf(other.peak - higher);
-    peak = higher;
-    plain += other.plain;
-  }
-};
-
-__device__ __forceinline__ Partial warp_join(Partial mine) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const Partial other{__shfl_xor_sync(0xffffffffU, mine.peak, distance),
-                        __shfl_xor_sync(0xffffffffU, mine.sum, distance),
-                        __shfl_xor_sync(0xffffffffU, mine.plain, distance)};
-    mine.join(other);
-  }
-  return mine;
-}
-
-/// The threads that share a row: a warp or a block.
-template <bool kBlock>
-__device__ __forceinline__ std::int64_t own_row() {
-  return kBlock ? blockIdx.x : static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
-}
-template <bool kBlock>
-__device__ __forceinline__ int lane_of_row() {
-  return kBlock ? threadIdx.x : threadIdx.x % 32;
-}
-template <bool kBlock>
-__device__ __forceinline__ int lanes_of_row() {
-  return kBlock ? blockDim.x : 32;
-}
-
-/// Sums over the row's elements, for all threads of the row.
-template <class T, int kCount, bool kBlock>
-__device__ Partial row_partial(const T* x, std::int64_t classes) {
-  Partial mine{-INFINITY, 0, 0};
-  for (std::int64_t at = std::int64_t{lane_of_row<kBlock>()} * kCount; at < classes;
-       at += std::int64_t{lanes_of_row<kBlock>()} * kCount) {
-    const auto v = Lot<T, kCount>::load(x + at);
-    Partial lot{-INFINITY, 0, 0};
-#pragma unroll
-    for (int i = 0; i < kCount; ++i)
-      if (at + i < classes) lot.peak = fmaxf(lot.peak, to_float(v.values[i]));
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      if (at + i >= classes) continue;
-      lot.sum += __expf(to_float(v.values[i]) - lot.peak);
-      lot.plain += to_float(v.values[i]);
-    }
-    mine.join(lot);
-  }
-  mine = warp_join(mine);
-  if constexpr (kBlock) {
-    __shared__ Partial room[32];
-    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    if (threadIdx.x % 32 == 0) room[warp] = mine;
-    __syncthreads();
-    const int lane = threadIdx.x % 32;
-    mine = warp_join(lane < warps ? room[lane] : Partial{-INFINITY, 0, 0});
-  }
-  return mine;
-}
-
-/// What forward finds out about a row.
-struct RowLoss {
-  float loss;
-  Normaliser normaliser;
-};
-
-/// Reads the row; afterwards all of its threads may overwrite it.
-template <class T, int kCount, bool kBlock>
-__device__ __forceinline__ RowLoss row_loss(const T* logits, std::int64_t target, const Rowset& set) {
-  const bool valid = target >= 0 && target < set.classes;
-  const float own_logit = valid ? to_float(logits[target]) : nanf("");
-  const Partial all = row_partial<T, kCount, kBlock>(logits, set.classes);
-  if constexpr (kBlock) {
-    __syncthreads();
-  } else {
-    __syncwarp();
-  }
-  const float log_sum = logf(all.sum);
-  const float own = log_sum - (own_logit - all.peak);
-  const float mean = log_sum - (all.plain / static_cast<float>(set.classes) - all.peak);
-  const float loss = (1 - set.smoothing) * own + set.smoothing * mean;
-  return {loss < 0 ? 0.0F : loss, {all.peak, log_sum}};  // NaN stays NaN
-}
-
-/// dx (+)= the row's gradient, 0 where `factor` is; `dx` may be `x`.
-template <class T, int kCount, bool kBlock>
-__device__ __forceinline__ void store_gradient(const T* x, T* dx, bool add, std::int64_t target, float factor,
-                                               const Normaliser& normaliser, const Rowset& set) {
-  const float smooth = set.smoothing / static_cast<float>(set.classes);
-  for (std::int64_t at = std::int64_t{lane_of_row<kBlock>()} * kCount; at < set.step;
-       at += std::int64_t{lanes_of_row<kBlock>()} * kCount) {
-    const auto v = Lot<T, kCount>::load(x + at);
-    Lot<T, kCount> d;
-    if (add) d = Lot<T, kCount>::load(dx + at);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const float wanted = smooth + (at + i == target ? 1 - set.smoothing : 0.0F);
-      const float probability = __expf(to_float(v.values[i]) - normaliser.peak - normaliser.log_sum);
-      const float g = factor != 0 && at + i < set.classes ? factor * (probability - wanted) : 0.0F;
-      d.values[i] = from_float<T>(add ? to_float(d.values[i]) + g : g);
-    }
-    d.store(dx + at);
-  }
-}
 
 __device__ __forceinline__ bool counts(std::int64_t row, std::int64_t target, const Rowset& set) {
   return row < set.counted && target != set.ignored;
