@@ -45,25 +45,17 @@ Communicator::~Communicator() {
 }
 
 ncclComm_t Communicator::get() const {
-  const std::lock_guard lock(mutex_);
   if (aborted_) throw Error(Fault::communication, "NCCL was given up after a wait that expired or an error");
   return comm_;
 }
 
-bool Communicator::aborted() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return aborted_;
-}
-
 void Communicator::deregister(ncclWindow_t window) noexcept {
-  const std::lock_guard lock(mutex_);
   if (!aborted_) static_cast<void>(ncclCommWindowDeregister(comm_, window));
 }
 
 void Communicator::abort() noexcept {
+  if (aborted_.exchange(true)) return;
   const std::lock_guard lock(mutex_);
-  if (aborted_) return;
-  aborted_ = true;
   ncclCommAbort(comm_);
 }
 

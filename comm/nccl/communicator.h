@@ -3,6 +3,7 @@
 
 #include <nccl.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -32,8 +33,8 @@ class Communicator {
 
   /// Throws where it was aborted.
   [[nodiscard]] ncclComm_t get() const;
-  [[nodiscard]] bool aborted() const noexcept;
-  /// Ends kernels that wait for peers.
+  [[nodiscard]] bool aborted() const noexcept { return aborted_; }
+  /// Ends kernels that wait for peers. May block until graphs that use it are gone: nobody else waits for it.
   void abort() noexcept;
   /// Takes memory out of its windows; aborting has done so.
   void deregister(ncclWindow_t window) noexcept;
@@ -43,7 +44,7 @@ class Communicator {
  private:
   ncclComm_t comm_ = nullptr;
   mutable std::mutex mutex_;
-  bool aborted_ = false;
+  std::atomic<bool> aborted_ = false;
 };
 
 }  // namespace lockstep::comm

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "core/error.h"
 
 namespace {
@@ -11,7 +13,8 @@ namespace {
 struct Calls {
   int destroyed = 0, aborted = 0, deregistered = 0;
 } calls;
-int communicator_of_nccl = 0;  // stands for what NCCL allocates
+std::function<void()> meanwhile;  // in a call of ncclCommAbort
+int communicator_of_nccl = 0;     // stands for what NCCL allocates
 
 }  // namespace
 
@@ -22,7 +25,10 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int, ncclUniqueId, int, nc
 ncclResult_t ncclCommSplit(ncclComm_t, int, int, ncclComm_t*, ncclConfig_t*) { return ncclSuccess; }
 ncclResult_t ncclCommUserRank(const ncclComm_t, int*) { return ncclSuccess; }
 ncclResult_t ncclCommDestroy(ncclComm_t) { return ++calls.destroyed, ncclSuccess; }
-ncclResult_t ncclCommAbort(ncclComm_t) { return ++calls.aborted, ncclSuccess; }
+ncclResult_t ncclCommAbort(ncclComm_t) {
+  if (meanwhile) meanwhile();
+  return ++calls.aborted, ncclSuccess;
+}
 ncclResult_t ncclCommWindowDeregister(ncclComm_t, ncclWindow_t) { return ++calls.deregistered, ncclSuccess; }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* error) {
   return *error = ncclRemoteError, ncclSuccess;
@@ -64,6 +70,21 @@ TEST(Communicator, that_was_aborted_is_used_no_more) {
   EXPECT_EQ(calls.aborted, 1);
   EXPECT_EQ(calls.deregistered, 0);
   EXPECT_EQ(calls.destroyed, 0);
+}
+
+/// NCCL waits in it for the graphs that use the communicator, and whoever holds these must get on.
+TEST(Communicator, that_is_being_aborted_keeps_nobody_waiting) {
+  calls = {};
+  Communicator communicator({}, 0, 1, {});
+  meanwhile = [&] {
+    EXPECT_TRUE(communicator.aborted());
+    EXPECT_THROW(static_cast<void>(communicator.get()), Error);
+    communicator.deregister(kWindow);
+  };
+  communicator.abort();
+  meanwhile = nullptr;
+  EXPECT_EQ(calls.aborted, 1);
+  EXPECT_EQ(calls.deregistered, 0);
 }
 
 }  // namespace
