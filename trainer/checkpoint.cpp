@@ -192,6 +192,8 @@ Checkpoint read_checkpoint(const fs::path& place, const comm::Control& control,
 
 }  // namespace
 
+std::string checkpoint_name(std::int64_t step) { return step < 0 ? "" : "checkpoints/" + step_name(step); }
+
 std::string save_checkpoint(const std::string& run_directory, const Checkpoint& checkpoint,
                             const KeepRule& keep, comm::Control& control) {
   const fs::path directory = checkpoints_of(run_directory);
@@ -217,7 +219,7 @@ std::string save_checkpoint(const std::string& run_directory, const Checkpoint& 
     if (first) fs::remove_all(aside, ignored);
     throw;
   }
-  return "checkpoints/" + step_name(checkpoint.step);
+  return checkpoint_name(checkpoint.step);
 }
 
 std::optional<Checkpoint> load_latest_checkpoint(const std::string& run_directory, comm::Control& control,

@@ -27,6 +27,9 @@ struct KeepRule {
   std::optional<std::int64_t> best;  ///< a step whose checkpoint is kept besides
 };
 
+/// Where a run keeps the checkpoint of `step`, relative to its directory; empty for -1, none.
+[[nodiscard]] std::string checkpoint_name(std::int64_t step);
+
 /// Collective, blocking. Rank 0 writes shared.h5 and the manifest, every rank its own file. Returns the path
 /// relative to the run directory. Throws Fault::checkpoint (disk full, unwritable) on every rank, leaving
 /// older checkpoints valid and no litter.

@@ -6,6 +6,7 @@
 namespace lockstep::trainer {
 
 bool Progress::note_evaluation(double value, bool larger_is_better) {
+  if (std::isnan(value)) return false;  // nothing would ever be better than that
   const bool better = !best || (larger_is_better ? value > *best : value < *best);
   if (better) {
     best = value;

@@ -33,15 +33,23 @@ fs::path fresh_directory(const std::string& name) {
   }
 }
 
+bool holds_run(const fs::path& directory) {
+  std::error_code unreadable;  // make_writable() tells why
+  return fs::exists(directory / "summary.json", unreadable) ||
+         fs::exists(directory / "checkpoints", unreadable);
+}
+
+Error cannot_write(const fs::path& directory) {
+  return {Fault::config, "cannot write in the run directory '" + directory.string() + "'",
+          "choose another with --run-dir"};
+}
+
 void make_writable(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) throw cannot_make(directory, error);
   const fs::path probe = directory / ".writable";
-  if (!std::ofstream(probe).put('\n').flush()) {
-    throw Error(Fault::config, "cannot write in the run directory '" + directory.string() + "'",
-                "choose another with --run-dir");
-  }
+  if (!std::ofstream(probe).put('\n').flush()) throw cannot_write(directory);
   fs::remove(probe, error);
 }
 
@@ -50,12 +58,13 @@ void make_writable(const fs::path& directory) {
 std::string make_run_directory(const std::string& wanted, const std::string& name, bool resume,
                                const std::string& resolved_config) {
   const fs::path directory = wanted.empty() ? fresh_directory(name) : fs::path(wanted);
-  if (!resume && (fs::exists(directory / "summary.json") || fs::exists(directory / "checkpoints"))) {
+  if (!resume && holds_run(directory)) {
     throw Error(Fault::config, "the run directory '" + directory.string() + "' holds another run",
                 "continue it with --resume, or choose another with --run-dir");
   }
   make_writable(directory);
-  std::ofstream(directory / "config.yaml") << resolved_config;
+  std::ofstream config(directory / "config.yaml");
+  if (!(config << resolved_config).flush()) throw cannot_write(directory);
   return directory.string();
 }
 

@@ -92,7 +92,7 @@ class TerminalLog final : public RunLog {
     const bool sampled = std::ranges::any_of(
         result.compressed, [](const comm::BucketReport& bucket) { return bucket.sample != nullptr; });
     (sampled ? sampled_wire_bytes_ : wire_bytes_).push_back(static_cast<double>(result.wire_bytes));
-    loss_ = result.loss;
+    loss_ = number(result.loss);
     const std::int64_t done = result.step + 1;
     if (done % log_every_ != 0 && done != facts_.steps && done != facts_.first_step + 1) return;
     write_step(record);
@@ -104,11 +104,10 @@ class TerminalLog final : public RunLog {
     evaluation_ = Json::object();
     for (const auto& [name, value] : evaluation.values) evaluation_[name] = number(value);
     line["eval"] = evaluation_;
+    line["best"] = best;
     line["seconds"] = evaluation.seconds;
     metrics_ << line.dump() << std::endl;
-    if (best)
-      best_ =
-          Json{{"step", step}, {evaluation.values.front().first, number(evaluation.values.front().second)}};
+    if (best) best_ = best_of(line);
     print("eval     step " + std::to_string(step) + ": " + text(evaluation) + (best ? "  (best)" : ""));
   }
 
@@ -149,7 +148,7 @@ class TerminalLog final : public RunLog {
                        {"ranks", facts_.ranks},
                        {"model", facts_.model},
                        {"parameters", facts_.parameters},
-                       {"final_train_loss", number(loss_)},
+                       {"final_train_loss", loss_},
                        {"eval", evaluation_},
                        {"best", best_},
                        {"samples_per_s", per_second},
@@ -172,6 +171,18 @@ class TerminalLog final : public RunLog {
     live_line_ = false;
   }
 
+  /// Where the best evaluation was, and what it found.
+  static Json best_of(const Json& evaluation) {
+    const auto first = evaluation.at("eval").begin();
+    return {{"step", evaluation.at("step")}, {first.key(), first.value()}};
+  }
+  /// What the run was up to its checkpoint counts where the resumed one adds nothing newer.
+  void remember(const Json& line) {
+    const std::string event = line.value("event", "");
+    if (event == "step") loss_ = line.value("loss", Json());
+    if (event == "evaluation" && line.value("best", false)) best_ = best_of(line);
+  }
+
   /// A resumed run repeats the steps after its checkpoint: their old lines go.
   void keep_lines_before(std::int64_t first_step) {
     const std::string path = directory_ + "/metrics.jsonl";
@@ -180,7 +191,8 @@ class TerminalLog final : public RunLog {
     std::string kept;
     for (std::string line; std::getline(old, line);) {
       const Json parsed = Json::parse(line, nullptr, false);
-      if (parsed.is_discarded() || parsed.value("step", std::int64_t{-1}) > first_step) continue;
+      if (!parsed.is_object() || parsed.value("step", std::int64_t{-1}) > first_step) continue;
+      remember(parsed);
       kept += line + "\n";
     }
     old.close();
@@ -232,7 +244,7 @@ class TerminalLog final : public RunLog {
   Clock::time_point started_;
   std::ofstream metrics_;
   std::vector<double> milliseconds_, exposed_, wire_bytes_, sampled_wire_bytes_;
-  double loss_ = 0;
+  Json loss_;
   Json evaluation_ = Json::object();
   Json best_;
 };

@@ -103,7 +103,6 @@ class Training final : public PreparedRun {
   Progress at_;
   bool stop_ = false;
   float last_loss_ = 0;
-  std::string newest_;  ///< checkpoint
   Clock::time_point last_finish_;
   double data_waited_ = 0;
 };
@@ -269,15 +268,16 @@ void Training::save_now() {
   at_.save(progress);
   KeepRule keep{config_.section("checkpoint").integer("keep"), std::nullopt};
   if (config_.section("checkpoint").boolean("best")) keep.best = at_.best_step;
-  newest_ = save_checkpoint(options_.run_directory, checkpoint, keep, control_);
+  const std::string place = save_checkpoint(options_.run_directory, checkpoint, keep, control_);
   at_.saved = at_.done;
-  log_->checkpoint(at_.done, newest_, seconds_since(start));
+  log_->checkpoint(at_.done, place, seconds_since(start));
 }
 
 Outcome Training::close(const std::string& status) {
   Outcome outcome;
   outcome.exit_code = status == "done" ? 0 : kStoppedExitCode;
-  outcome.end = {status, at_.done, replica_.store().parameter_hash(), replica_.store().state_hash(), newest_};
+  outcome.end = {status, at_.done, replica_.store().parameter_hash(), replica_.store().state_hash(),
+                 checkpoint_name(at_.saved)};
   outcome.last_loss = last_loss_;
   outcome.evaluation = evaluation_;
   log_->finish(outcome.end);
