@@ -1,11 +1,16 @@
 #include "trainer/batch_plan.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <cmath>
 #include <string>
 
 namespace lockstep::trainer {
 
 namespace {
+
+/// Doubles hold every whole number up to here.
+constexpr double kMostSteps = 9007199254740992.0;
 
 std::string number(std::int64_t value) { return std::to_string(value); }
 
@@ -75,7 +80,12 @@ std::int64_t steps_of_training(const Options& train, std::int64_t steps_per_epoc
                 "set exactly one of the two above zero");
   }
   if (steps > 0) return steps;
-  return static_cast<std::int64_t>(std::llround(epochs * static_cast<double>(steps_per_epoch)));
+  const double wanted = std::round(epochs * static_cast<double>(steps_per_epoch));
+  if (wanted >= 1 && wanted <= kMostSteps) return static_cast<std::int64_t>(wanted);
+  throw Error(Fault::config,
+              fmt::format("{} is {}: at {} steps an epoch that is {}", train.where("epochs"), epochs,
+                          steps_per_epoch, wanted < 1 ? "not one step" : "more steps than can be counted"),
+              "set train.epochs or train.steps to how long you mean to train");
 }
 
 }  // namespace

@@ -21,15 +21,16 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kFormat = "lockstep-checkpoint";
 constexpr int kVersion = 1;
 constexpr const char* kAside = ".writing-";
+constexpr const char* kShared = "shared.h5";
 
 fs::path checkpoints_of(const std::string& run_directory) { return fs::path(run_directory) / "checkpoints"; }
 std::string step_name(std::int64_t step) { return "step-" + std::to_string(step); }
 std::string rank_file(int rank) { return "rank-" + std::to_string(rank) + ".h5"; }
 
-/// The step of a directory called step-N, or -1.
+/// The step of a directory called step-N, or -1; no run comes to more than 18 digits.
 std::int64_t step_of(const fs::path& path) {
   const std::string name = path.filename().string();
-  if (name.rfind("step-", 0) != 0 || name.size() == 5 ||
+  if (name.rfind("step-", 0) != 0 || name.size() == 5 || name.size() > 5 + 18 ||
       name.find_first_not_of("0123456789", 5) != std::string::npos)
     return -1;
   return std::stoll(name.substr(5));
@@ -77,27 +78,60 @@ void write_text(const fs::path& path, const std::string& text) {
 
 constexpr const char* kUseOlder = "use an older checkpoint of the run, or copy this one again";
 
-/// The parsed manifest of a whole checkpoint; throws naming what is wrong.
-Json verified_manifest(const fs::path& directory) {
-  const fs::path path = directory / "manifest.json";
-  std::ifstream file(path);
-  if (!file)
-    throw Error(Fault::checkpoint, "'" + path.string() + "' is missing",
-                "name a run directory, or checkpoints/step-N in it");
-  const Json manifest = Json::parse(file, nullptr, false);
-  if (manifest.is_discarded() || !manifest.is_object() || manifest.value("format", "") != kFormat) {
-    throw Error(Fault::checkpoint, "'" + path.string() + "' is not a manifest of a Lockstep checkpoint",
-                "name a run directory, or checkpoints/step-N in it");
+struct Manifest {
+  std::int64_t step = 0;
+  int ranks = 0;
+  std::string fingerprint;
+  std::map<std::string, FileSum> files;
+};
+
+/// Throws Json::exception where something is missing or of another type.
+Manifest manifest_of(const Json& json) {
+  Manifest manifest{json.at("step").get<std::int64_t>(),
+                    json.at("ranks").get<int>(),
+                    json.at("fingerprint").get<std::string>(),
+                    {}};
+  for (const Json& entry : json.at("files")) {
+    manifest.files[entry.at("file").get<std::string>()] = {entry.at("bytes").get<std::int64_t>(),
+                                                           entry.at("crc32").get<std::uint32_t>()};
   }
-  if (manifest.value("version", 0) != kVersion) {
+  return manifest;
+}
+
+Manifest read_manifest(const fs::path& path) {
+  constexpr const char* kWhere = "name a run directory, or checkpoints/step-N in it";
+  std::ifstream file(path);
+  if (!file) throw Error(Fault::checkpoint, "'" + path.string() + "' is missing", kWhere);
+  const Json json = Json::parse(file, nullptr, false);
+  if (!json.is_object() || json.value("format", Json()) != kFormat) {
+    throw Error(Fault::checkpoint, "'" + path.string() + "' is not a manifest of a Lockstep checkpoint",
+                kWhere);
+  }
+  if (json.value("version", Json()) != kVersion) {
     throw Error(Fault::checkpoint,
-                "'" + path.string() + "' has version " + manifest.value("version", Json()).dump() +
+                "'" + path.string() + "' has version " + json.value("version", Json()).dump() +
                     ", this program reads version " + std::to_string(kVersion),
                 "use the program that wrote it");
   }
-  for (const Json& entry : manifest.at("files")) {
-    const fs::path part = directory / entry.at("file").get<std::string>();
-    const FileSum stated{entry.at("bytes").get<std::int64_t>(), entry.at("crc32").get<std::uint32_t>()};
+  try {
+    return manifest_of(json);
+  } catch (const Json::exception& error) {
+    throw Error(Fault::checkpoint, "'" + path.string() + "' is damaged: " + error.what(), kUseOlder);
+  }
+}
+
+/// The manifest of a whole checkpoint; throws naming what is wrong.
+Manifest verified_manifest(const fs::path& directory) {
+  const fs::path path = directory / "manifest.json";
+  Manifest manifest = read_manifest(path);
+  for (int rank = -1; rank < manifest.ranks; ++rank) {
+    const std::string name = rank < 0 ? kShared : rank_file(rank);
+    if (!manifest.files.contains(name))
+      throw Error(Fault::checkpoint, "'" + path.string() + "' is damaged: it does not list " + name,
+                  kUseOlder);
+  }
+  for (const auto& [name, stated] : manifest.files) {
+    const fs::path part = directory / name;
     if (!fs::exists(part)) throw Error(Fault::checkpoint, "'" + part.string() + "' is missing", kUseOlder);
     if (sum_file(part.string()) != stated)
       throw Error(Fault::checkpoint, "'" + part.string() + "' is damaged: size or checksum differ",
@@ -106,13 +140,14 @@ Json verified_manifest(const fs::path& directory) {
   return manifest;
 }
 
-/// Removes checkpoints beyond the rule; never the newest.
-void prune(const fs::path& directory, const KeepRule& keep) {
-  const std::vector<std::int64_t> steps = steps_in(directory);
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    if (static_cast<std::int64_t>(i) < keep.newest || (keep.best && steps[i] == *keep.best)) continue;
+/// Removes checkpoints beyond the rule; never the one just saved. Later ones do not count: they are damaged,
+/// or the run would have gone on from them.
+void prune(const fs::path& directory, const KeepRule& keep, std::int64_t saved) {
+  std::int64_t kept = 0;
+  for (const std::int64_t step : steps_in(directory)) {
+    if (step > saved || kept++ < keep.newest || (keep.best && step == *keep.best)) continue;
     std::error_code ignored;
-    fs::remove_all(directory / step_name(steps[i]), ignored);
+    fs::remove_all(directory / step_name(step), ignored);
   }
 }
 
@@ -136,7 +171,7 @@ std::string write_own_files(const fs::path& aside, const Checkpoint& checkpoint,
     write_state_file((aside / name).string(), state);
     sums.push_back(sum_json(aside / name));
   };
-  if (rank == 0) write("shared.h5", checkpoint.shared);
+  if (rank == 0) write(kShared, checkpoint.shared);
   write(rank_file(rank), checkpoint.mine);
   return sums.dump();
 }
@@ -172,20 +207,18 @@ std::string newest_whole(const fs::path& directory, std::vector<std::string>& no
 /// The whole checkpoint in `place`; this rank's own state only when as many ranks wrote it.
 Checkpoint read_checkpoint(const fs::path& place, const comm::Control& control,
                            std::vector<std::string>& notes) {
-  std::ifstream file(place / "manifest.json");
-  const Json manifest = Json::parse(file);
-  const int ranks = manifest.at("ranks").get<int>();
+  const Manifest manifest = read_manifest(place / "manifest.json");
   Checkpoint checkpoint;
-  checkpoint.step = manifest.at("step").get<std::int64_t>();
-  checkpoint.fingerprint = manifest.at("fingerprint").get<std::string>();
-  checkpoint.shared = read_state_file((place / "shared.h5").string());
-  for (int rank = 0; rank < ranks; ++rank)
+  checkpoint.step = manifest.step;
+  checkpoint.fingerprint = manifest.fingerprint;
+  checkpoint.shared = read_state_file((place / kShared).string());
+  for (int rank = 0; rank < manifest.ranks; ++rank)
     checkpoint.rank_files.push_back((place / rank_file(rank)).string());
-  if (ranks == control.size()) {
+  if (manifest.ranks == control.size()) {
     checkpoint.mine = read_state_file(checkpoint.rank_files[static_cast<std::size_t>(control.rank())]);
   } else {
-    notes.push_back("the checkpoint was written by " + std::to_string(ranks) + " ranks, this run has " +
-                    std::to_string(control.size()));
+    notes.push_back("the checkpoint was written by " + std::to_string(manifest.ranks) +
+                    " ranks, this run has " + std::to_string(control.size()));
   }
   return checkpoint;
 }
@@ -212,7 +245,7 @@ std::string save_checkpoint(const std::string& run_directory, const Checkpoint& 
       if (!first) return;
       write_manifest(aside, checkpoint, sums);
       publish(directory, aside, checkpoint.step);
-      prune(directory, keep);
+      prune(directory, keep, checkpoint.step);
     });
   } catch (...) {
     std::error_code ignored;
@@ -245,7 +278,7 @@ StateMap read_shared_state(const std::string& path) {
   if (place.filename() == "manifest.json") place = place.parent_path();
   if (fs::exists(place / "checkpoints" / "latest")) place = place / "checkpoints" / "latest";
   static_cast<void>(verified_manifest(place));
-  return read_state_file((place / "shared.h5").string());
+  return read_state_file((place / kShared).string());
 }
 
 }  // namespace lockstep::trainer

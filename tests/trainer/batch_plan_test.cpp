@@ -50,6 +50,24 @@ TEST(BatchPlan, epochs_become_steps) {
   EXPECT_EQ(plan({"batch.global=100", "train.epochs=2.5"}, 1000, 0, 1).steps, 25);
 }
 
+TEST(BatchPlan, epochs_round_to_the_nearest_step) {
+  for (const auto& [epochs, steps] : std::vector<std::pair<std::string, std::int64_t>>{
+           {"0.05", 1}, {"0.14", 1}, {"0.16", 2}, {"1", 10}, {"1e6", 10'000'000}})
+    EXPECT_EQ(plan({"batch.global=100", "train.epochs=" + epochs}, 1000, 0, 1).steps, steps) << epochs;
+}
+
+TEST(BatchPlan, epochs_of_no_step_or_of_too_many_are_refused) {
+  for (const auto& [epochs, says] :
+       std::vector<std::pair<std::string, std::string>>{{"0.04", "at 10 steps an epoch that is not one step"},
+                                                        {"1e-300", "not one step"},
+                                                        {"1e16", "more steps"},
+                                                        {"1e300", "more steps"}}) {
+    const std::string got = refusal({"batch.global=100", "train.epochs=" + epochs}, 1000, 1);
+    EXPECT_NE(got.find(says), std::string::npos) << got;
+    EXPECT_NE(got.find("train.epochs (--set)"), std::string::npos) << got;
+  }
+}
+
 TEST(BatchPlan, each_bad_combination_is_named) {
   EXPECT_NE(refusal({"train.steps=1"}, 100, 1).find("batch.global"), std::string::npos);
   EXPECT_NE(refusal({"batch.global=10", "batch.per_rank=4", "train.steps=1"}, 100, 2).find("per_rank"),
