@@ -22,7 +22,8 @@ std::string read_file(const std::string& file) {
     return Error(Fault::config, "cannot read the config '" + file + "': " + reason,
                  "ready recipes are in configs/");
   };
-  if (std::filesystem::is_directory(file)) throw refuse("it is a folder");
+  std::error_code unknown;  // opening it tells
+  if (std::filesystem::is_directory(file, unknown)) throw refuse("it is a folder");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   if (!stream.is_open()) throw refuse(std::strerror(errno));

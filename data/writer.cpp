@@ -8,6 +8,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "core/error.h"
+#include "core/output.h"
 #include "data/hdf5_file.h"
 
 namespace lockstep::data {
@@ -47,6 +48,7 @@ struct SetWriter::State {
   [[nodiscard]] bool many() const { return options.samples_per_file > 0; }
 
   void open_file(const std::string& path) {
+    check_replaceable(path, Fault::data);
     if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
       std::error_code failure;
       std::filesystem::create_directories(folder, failure);

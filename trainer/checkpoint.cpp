@@ -276,7 +276,8 @@ std::optional<Checkpoint> load_latest_checkpoint(const std::string& run_director
 StateMap read_shared_state(const std::string& path) {
   fs::path place = path;
   if (place.filename() == "manifest.json") place = place.parent_path();
-  if (fs::exists(place / "checkpoints" / "latest")) place = place / "checkpoints" / "latest";
+  std::error_code unknown;
+  if (fs::exists(place / "checkpoints" / "latest", unknown)) place = place / "checkpoints" / "latest";
   static_cast<void>(verified_manifest(place));
   return read_state_file((place / kShared).string());
 }

@@ -76,8 +76,13 @@ std::unique_ptr<data::Loader> open_loader(const data::Dataset& dataset, const Op
 
 }  // namespace
 
+Judged judged_samples(const data::LoaderSpec& spec) {
+  return {spec.classes, spec.target, spec.input_dtype == Dtype::i32};
+}
+
 std::int64_t evaluated_samples(std::int64_t samples, const EvaluationOptions& options) {
-  return options.microbatches > 0 ? std::min(samples, options.microbatches * options.microbatch) : samples;
+  const bool fewer = options.microbatches > 0 && options.microbatches <= samples / options.microbatch;
+  return fewer ? options.microbatches * options.microbatch : samples;
 }
 
 data::Shard evaluation_share(std::int64_t samples, std::int64_t microbatch, int rank, int ranks) {
@@ -94,10 +99,8 @@ Evaluation evaluate(Replica& replica, FlatSpan values, const data::Dataset& data
   const data::Shard shard = evaluation_share(samples, options.microbatch, control.rank(), control.size());
   const auto loader = open_loader(dataset, data_settings, options, shard, replica.device());
   const data::LoaderSpec& spec = loader->spec();
-  const std::string name = options.metric == "auto"
-                               ? automatic_metric(spec.classes, spec.target, spec.input_dtype == Dtype::i32)
-                               : options.metric;
-  const std::unique_ptr<Metric> metric = metrics().create(name, options.metric_settings);
+  const std::unique_ptr<Metric> metric =
+      make_metric(options.metric, options.metric_settings, judged_samples(spec));
   replica.refresh_working(values, compute);
   Pass(replica, values, *loader, *metric, options, compute).run(shard.count);
   std::vector<double> sums = metric->sums();

@@ -34,6 +34,8 @@ struct EvaluationOptions {
   std::function<void(const Evaluated&)> show = {};
 };
 
+/// What a metric must know of the samples.
+[[nodiscard]] Judged judged_samples(const data::LoaderSpec& spec);
 /// How many of the split's samples `options` evaluate.
 [[nodiscard]] std::int64_t evaluated_samples(std::int64_t samples, const EvaluationOptions& options);
 /// The microbatches of them that a rank takes; one that finds none left takes an empty one.

@@ -93,6 +93,7 @@ std::unique_ptr<data::Dataset> open_evaluation_set(const Config& config, const d
   const Options settings = config.section("data");
   const data::LoaderSpec ours = data::describe_samples(trained, settings, true);
   const data::LoaderSpec theirs = data::describe_samples(*set, settings, false);
+  static_cast<void>(make_metric(config.part_name("metric"), config.part("metric"), judged_samples(theirs)));
   if (theirs.input != ours.input || theirs.target != ours.target || theirs.classes != ours.classes) {
     throw Error(Fault::data,
                 "samples of eval.split '" + config.section("eval").text("split") + "' are " +

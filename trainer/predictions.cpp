@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/output.h"
 #include "data/hdf5_file.h"
 
 namespace lockstep::trainer {
@@ -88,6 +89,7 @@ struct PredictionFile::State {
   std::vector<Column> columns;
   std::optional<data::Hdf5File> file;  ///< rank 0
   std::int64_t round = 0;
+  bool finished = false;
 };
 
 PredictionFile::PredictionFile(const std::string& path, const models::Graph& graph, std::int64_t samples,
@@ -107,6 +109,7 @@ PredictionFile::PredictionFile(const std::string& path, const models::Graph& gra
   state_->columns.emplace_back("loss", Dtype::f32, loss_row(target, losses), microbatch);
   state_->columns.emplace_back("target", value(graph.target()).dtype, target, microbatch);
   if (state_->collectives->rank() != 0) return;
+  check_replaceable(path, Fault::data);
   state_->file = data::Hdf5File::create(state_->aside);
   for (Column& column : state_->columns) {
     std::vector<std::int64_t> extents{samples};
@@ -116,7 +119,7 @@ PredictionFile::PredictionFile(const std::string& path, const models::Graph& gra
 }
 
 PredictionFile::~PredictionFile() {
-  if (!state_->file) return;
+  if (state_->collectives->rank() != 0 || state_->finished) return;
   state_->file.reset();
   std::error_code ignored;
   std::filesystem::remove(state_->aside, ignored);
@@ -142,6 +145,7 @@ void PredictionFile::finish() {
   if (error)
     throw Error(Fault::data, "cannot write '" + state_->path + "': " + error.message(),
                 "choose another place with --predictions");
+  state_->finished = true;
 }
 
 }  // namespace lockstep::trainer

@@ -17,6 +17,7 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/output.h"
 
 static_assert(std::endian::native == std::endian::little, "safetensors is little-endian, and so are we");
 
@@ -198,6 +199,7 @@ NamedTensors read_safetensors(const std::string& path) {
 }
 
 void write_safetensors(const std::string& path, const NamedTensors& tensors) {
+  check_replaceable(path, Fault::checkpoint);
   std::string header = header_of(tensors).dump();
   header.resize((header.size() + 7) / 8 * 8, ' ');  // data starts aligned
   const std::uint64_t header_bytes = header.size();

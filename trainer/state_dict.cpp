@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/flat_span.h"
+#include "core/output.h"
 #include "data/hdf5_file.h"
 
 namespace lockstep::trainer {
@@ -54,6 +55,7 @@ NamedTensors read_state_dict(const std::string& path) {
 }
 
 void write_state_dict(const std::string& path, const NamedTensors& tensors) {
+  check_replaceable(path, Fault::checkpoint);
   as_weight_fault([&] {
     auto file = data::Hdf5File::create(path);
     file.make_group(kGroup);

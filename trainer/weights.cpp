@@ -247,8 +247,9 @@ NamedTensors collect_weights(const models::Model& model, const ParameterStore& s
 }
 
 void load_weights(const std::string& path, const models::Model& model, ParameterStore& store) {
-  const bool checkpoint =
-      std::filesystem::is_directory(path) || std::filesystem::path(path).filename() == "manifest.json";
+  std::error_code unknown;  // read_weights() tells
+  const bool checkpoint = std::filesystem::is_directory(path, unknown) ||
+                          std::filesystem::path(path).filename() == "manifest.json";
   // A checkpoint has our layout: GPT-2's matrices are not transposed in it.
   assign_weights(
       checkpoint ? with_foreign_names(model, tensors_of(read_shared_state(path))) : read_weights(path), path,

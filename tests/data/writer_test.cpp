@@ -203,13 +203,13 @@ TEST(SetWriter, place_that_cannot_be_written_is_named) {
   EXPECT_TRUE(mentions(error, "wall/set.h5")) << error.what();
 }
 
-TEST(SetWriter, folder_in_the_way_of_the_last_name_is_an_error) {
+TEST(SetWriter, folder_that_comes_in_the_way_of_the_last_name_is_an_error) {
   const TemporaryFolder folder;
-  std::filesystem::create_directories(folder.file("set.h5/full"));
   const auto error = error_of([&] {
     SetWriter writer({.path = folder.file("set.h5")});
     writer.begin_split("train", kScalars);
     append_counted(writer, 0, 3);
+    std::filesystem::create_directories(folder.file("set.h5/full"));
     (void)writer.finish();
   });
   EXPECT_TRUE(mentions(error, "cannot rename")) << error.what();

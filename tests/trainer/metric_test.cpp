@@ -217,10 +217,10 @@ TEST(Metrics, sums_add_over_any_split) {
 }
 
 TEST(Metrics, automatic_choice_follows_the_data) {
-  EXPECT_EQ(automatic_metric(10, Shape{}, false), "accuracy");
-  EXPECT_EQ(automatic_metric(65, Shape{64}, true), "perplexity");
-  EXPECT_EQ(automatic_metric(3, Shape{32, 32}, false), "iou");
-  EXPECT_EQ(automatic_metric(0, Shape{1, 8, 8}, false), "rmse");
+  EXPECT_EQ(automatic_metric({10, Shape{}, false}), "accuracy");
+  EXPECT_EQ(automatic_metric({65, Shape{64}, true}), "perplexity");
+  EXPECT_EQ(automatic_metric({3, Shape{32, 32}, false}), "iou");
+  EXPECT_EQ(automatic_metric({0, Shape{1, 8, 8}, false}), "rmse");
 }
 
 }  // namespace

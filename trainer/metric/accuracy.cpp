@@ -10,6 +10,9 @@ namespace {
 
 class Accuracy final : public Metric {
  public:
+  [[nodiscard]] std::string_view lacks(const Judged& samples) const noexcept override {
+    return samples.classes > 0 && !samples.tokens && samples.target.rank() == 0 ? "" : "one label a sample";
+  }
   void add(const Evaluated& batch) override {
     losses_.add(batch);
     const std::int64_t classes = batch.prediction_shape[1];

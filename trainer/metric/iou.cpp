@@ -11,6 +11,9 @@ namespace {
 
 class Iou final : public Metric {
  public:
+  [[nodiscard]] std::string_view lacks(const Judged& samples) const noexcept override {
+    return samples.classes > 0 && !samples.tokens ? "" : "a label a pixel";
+  }
   void add(const Evaluated& batch) override {
     losses_.add(batch);
     const std::int64_t classes = batch.prediction_shape[1];

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,9 +29,18 @@ struct Evaluated {
   std::int64_t ignore_index = -100;  ///< label of rows that do not count
 };
 
+/// The samples that a metric is to judge.
+struct Judged {
+  std::int64_t classes = 0;  ///< 0: targets are fields
+  Shape target;              ///< of one sample
+  bool tokens = false;       ///< a class for each token of a window
+};
+
 class Metric {
  public:
   virtual ~Metric() = default;
+  /// What it needs and these samples are not, such as "one label a sample"; empty: it can judge them.
+  [[nodiscard]] virtual std::string_view lacks(const Judged& samples) const noexcept = 0;
   /// Adds one microbatch.
   virtual void add(const Evaluated& batch) = 0;
   /// The running sums, to be added over ranks element by element; finish() reads what came back.
@@ -49,6 +59,11 @@ class Metric {
 [[nodiscard]] const Registry<Metric>& metrics();
 
 /// The name that "auto" stands for.
-[[nodiscard]] std::string automatic_metric(std::int64_t classes, const Shape& target, bool tokens);
+[[nodiscard]] std::string automatic_metric(const Judged& samples);
+
+/// The metric called `name` with its settings, or what "auto" stands for with its defaults. Throws
+/// Fault::config when it cannot judge such samples: it would read them as something else.
+[[nodiscard]] std::unique_ptr<Metric> make_metric(const std::string& name, const Options& settings,
+                                                  const Judged& samples);
 
 }  // namespace lockstep::trainer

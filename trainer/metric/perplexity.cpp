@@ -9,6 +9,9 @@ namespace {
 
 class Perplexity final : public Metric {
  public:
+  [[nodiscard]] std::string_view lacks(const Judged& samples) const noexcept override {
+    return samples.classes > 0 ? "" : "classes";
+  }
   void add(const Evaluated& batch) override { losses_.add(batch); }
   [[nodiscard]] std::vector<double> sums() const override { return {losses_.sum(), losses_.count()}; }
   [[nodiscard]] std::vector<std::pair<std::string, double>> finish(

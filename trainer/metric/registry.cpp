@@ -24,10 +24,25 @@ const Registry<Metric>& metrics() {
   return kTable;
 }
 
-std::string automatic_metric(std::int64_t classes, const Shape& target, bool tokens) {
-  if (classes == 0) return "rmse";
-  if (tokens) return "perplexity";
-  return target.rank() == 0 ? "accuracy" : "iou";
+std::string automatic_metric(const Judged& samples) {
+  if (samples.classes == 0) return "rmse";
+  if (samples.tokens) return "perplexity";
+  return samples.target.rank() == 0 ? "accuracy" : "iou";
+}
+
+std::unique_ptr<Metric> make_metric(const std::string& name, const Options& settings, const Judged& samples) {
+  const bool automatic = name == "auto";
+  const std::string chosen = automatic ? automatic_metric(samples) : name;
+  // Settings given for a metric that was not chosen by name have no effect.
+  auto metric = metrics().create(chosen, automatic ? Options::of(metrics().row(chosen).settings) : settings);
+  const std::string needed(metric->lacks(samples));
+  if (needed.empty()) return metric;
+  throw Error(Fault::config,
+              "metric '" + name + "' needs " + needed + ", the data set has " +
+                  (samples.classes == 0 ? "fields as targets"
+                                        : "targets " + samples.target.text() + " of " +
+                                              std::to_string(samples.classes) + " classes"),
+              "set metric.name to " + automatic_metric(samples));
 }
 
 }  // namespace lockstep::trainer

@@ -20,6 +20,9 @@ constexpr Setting kSettings[] = {
 class Rmse final : public Metric {
  public:
   explicit Rmse(const Options& options) : unit_(options.real("unit")), by_area_(options.boolean("by_area")) {}
+  [[nodiscard]] std::string_view lacks(const Judged& samples) const noexcept override {
+    return samples.classes == 0 ? "" : "fields";
+  }
   void add(const Evaluated& batch) override {
     losses_.add(batch);
     const std::int64_t per_sample = batch.target_shape.count() / batch.target_shape[0];
