@@ -25,9 +25,10 @@ void check_sweep(const AllreduceBench& options) {
 
 std::vector<std::int64_t> sizes_of(const AllreduceBench& options) {
   std::vector<std::int64_t> sizes;
-  for (std::int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor)
+  for (std::int64_t bytes = options.min_bytes;; bytes *= options.factor) {
     sizes.push_back(bytes);
-  return sizes;
+    if (bytes > options.max_bytes / options.factor) return sizes;
+  }
 }
 
 std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& options,

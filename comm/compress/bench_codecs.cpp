@@ -2,6 +2,7 @@
 
 #include "comm/compress/bench_compress.h"
 #include "comm/compress/codec.h"
+#include "core/error.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/stopwatch.h"
@@ -88,6 +89,10 @@ CodecRow measure(const NamedCodec& named, Arrays& arrays, int rounds, Stream& st
 }  // namespace
 
 std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds, Device device) {
+  if (values < 1 || rounds < 1)
+    throw Error(Fault::config,
+                std::to_string(rounds) + " rounds of " + std::to_string(values) + " values measure nothing",
+                "give at least one of both; --values 0 leaves the codecs out");
   const auto stream = make_stream(device, {.name = "bench"});
   Arrays arrays(values, device);
   std::vector<CodecRow> rows;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 
 #include "comm/bench_sweep.h"
 #include "comm/compress/compressor.h"
@@ -11,6 +10,7 @@
 #include "comm/named.h"
 #include "core/error.h"
 #include "core/random.h"
+#include "core/setting_value.h"
 
 namespace lockstep::comm {
 namespace {
@@ -147,11 +147,10 @@ std::vector<std::string> wanted(const CompressBench& options) {
 SlotLayout gradient_layout(const std::string& name) {
   if (name == "vgg16") return vgg16();
   if (name == "gpt") return gpt();
-  char* end = nullptr;
-  const double number = std::strtod(name.c_str(), &end);
-  const std::string unit = end;
-  const double factor = unit == "M" ? 1e6 : unit == "K" ? 1e3 : 1;
-  if (number <= 0 || (unit != "" && unit != "K" && unit != "M")) {
+  constexpr double kMost = 1e15;
+  const double factor = name.ends_with('M') ? 1e6 : name.ends_with('K') ? 1e3 : 1;
+  const double number = read_real(name.substr(0, name.size() - (factor > 1 ? 1 : 0))).value_or(0);
+  if (number * factor < 1 || number * factor > kMost) {
     throw Error(Fault::config, "no gradients are called '" + name + "'",
                 "use vgg16, gpt, or a number of elements such as 16M");
   }
@@ -159,10 +158,17 @@ SlotLayout gradient_layout(const std::string& name) {
   return SlotLayout({{"matrix.weight", {side, side}}});
 }
 
-std::vector<CompressRow> bench_compress(World& world, const CompressBench& options) {
+void check_bench(const CompressBench& options) {
   if (options.iterations < 1 || options.warmup < 0)
     throw Error(Fault::config, std::to_string(options.iterations) + " iterations measure nothing",
                 "give at least one");
+  static_cast<void>(gradient_layout(options.gradients));
+  for (const std::string& compressor : wanted(options))
+    static_cast<void>(part_called(compressors(), compressor));
+}
+
+std::vector<CompressRow> bench_compress(World& world, const CompressBench& options) {
+  check_bench(options);
   std::vector<CompressRow> rows;
   for (const BenchSchedule& schedule : options.schedules) {
     double exact_s = 0;

@@ -24,6 +24,7 @@ struct CodecRow {
 };
 
 /// Every codec on `values` normal numbers; the best of `rounds`. On one core or one GPU; needs no peers.
+/// Throws Fault::config for none of either.
 [[nodiscard]] std::vector<CodecRow> bench_codecs(std::int64_t values, int rounds, Device device);
 
 struct CompressBench {
@@ -53,6 +54,9 @@ struct CompressRow {
 /// "vgg16" (VGG-16 for small images, 14.7 M parameters), "gpt" (6 layers of width 384, 10.8 M), or a number
 /// of elements with K or M: one matrix of about that many. Throws Fault::config for other words.
 [[nodiscard]] SlotLayout gradient_layout(const std::string& name);
+
+/// Throws Fault::config for what bench_compress() would refuse, before anything is measured.
+void check_bench(const CompressBench& options);
 
 /// Collective; blocks. "none" is always measured first.
 [[nodiscard]] std::vector<CompressRow> bench_compress(World& world, const CompressBench& options);

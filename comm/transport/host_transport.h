@@ -2,6 +2,7 @@
 // counting of traffic, and telling where this rank is. A transport of this kind only says how bytes move.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -21,9 +22,12 @@ namespace lockstep::comm {
 class Deadline {
  public:
   using Clock = std::chrono::steady_clock;
+  /// The clock cannot count to the end of much longer ones.
+  static constexpr double kForever_s = 1e9;
   explicit Deadline(double seconds)
       : begin_(Clock::now()),
-        end_(begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))) {}
+        end_(begin_ + std::chrono::duration_cast<Clock::duration>(
+                          std::chrono::duration<double>(std::min(seconds, kForever_s)))) {}
   [[nodiscard]] bool expired() const { return Clock::now() >= end_; }
   [[nodiscard]] Clock::time_point end() const noexcept { return end_; }
   [[nodiscard]] double waited_s() const {

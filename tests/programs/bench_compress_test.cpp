@@ -40,5 +40,37 @@ TEST_F(BenchCompress, a_compressor_takes_settings_and_nonsense_is_refused) {
     EXPECT_EQ(shell("$L bench compress --values 0 " + std::string(words)).code, 2) << words;
 }
 
+TEST_F(BenchCompress, what_cannot_be_measured_is_refused_before_anything_is) {
+  for (const auto& [words, says] :
+       std::vector<std::pair<std::string, std::string>>{{"--gradients nope", "'nope'"},
+                                                        {"--gradients nan", "'nan'"},
+                                                        {"--gradients .inf", "'.inf'"},
+                                                        {"--gradients 1e400", "'1e400'"},
+                                                        {"--gradients M", "'M'"},
+                                                        {"--gradients 0", "'0'"},
+                                                        {"--gradients 0.0001K", "'0.0001K'"},
+                                                        {"--gradients -5", "'-5'"},
+                                                        {"--gradients 4K --compressor int9", "int9"},
+                                                        {"--gradients 4K -n 0", "0 iterations"},
+                                                        {"--gradients 4K --rounds 0", "0 rounds"},
+                                                        {"--codecs-only --rounds -1", "-1 rounds"},
+                                                        {"--codecs-only --values -1", "-1 values"}}) {
+    const Ran ran = shell("$L bench compress " + words, 20);
+    expect_refused(ran, 2, {says});
+    EXPECT_FALSE(holds(ran.output, "# codecs")) << words;
+  }
+}
+
+TEST_F(BenchCompress, codecs_alone_are_timed_down_to_one_value) {
+  for (const char* values : {"1", "31", "1000"}) {
+    run("$L bench compress --codecs-only --rounds 1 --values " + std::string(values) + " --json " +
+        file("c.json"));
+    const Json all = json_of(file("c.json"));
+    EXPECT_TRUE(all.at("rows").empty());
+    EXPECT_GE(all.at("codecs").size(), 10);
+    for (const Json& codec : all.at("codecs")) EXPECT_EQ(codec.at("values"), std::stoi(values));
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::programs

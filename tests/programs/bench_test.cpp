@@ -116,6 +116,25 @@ TEST_F(Bench, impossible_options_are_refused_before_anything_is_timed) {
                  {"/nowhere/b.json", "--json"});
 }
 
+TEST_F(Bench, sizes_are_numbers_with_a_unit_and_nothing_else) {
+  for (const char* size :
+       {"1.2.3M", ".", "K", "", "8M8", "-8", "8 M", "99999999999G", "8T", "1e3", "nan", "inf", "0x10"})
+    expect_refused(shell("$L bench allreduce --schedule ring -n 1 --max '" + std::string(size) + "'", 20), 2,
+                   {"'" + std::string(size) + "' is not a size"});
+}
+
+TEST_F(Bench, sizes_may_be_parts_of_a_unit) {
+  const std::string words =
+      "$L bench allreduce --schedule ring -n 1 -w 0 --factor 2147483647 --json " + file("b.json");
+  for (const auto& [size, bytes] : std::vector<std::pair<std::string, int>>{
+           {"8", 8}, {"1.5K", 1536}, {"0.5KiB", 512}, {"1K", 1024}, {"0.0625M", 65536}}) {
+    run(words + " --min " + size + " --max " + size);
+    const Json rows = json_of(file("b.json")).at("rows");
+    ASSERT_EQ(rows.size(), 1) << size;
+    EXPECT_EQ(rows.at(0).at("bytes"), bytes) << size;
+  }
+}
+
 /// Measures the peak first, which would take the reference long.
 class BenchStep : public Bench {
  protected:

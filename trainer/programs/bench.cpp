@@ -1,13 +1,14 @@
 // lockstep bench allreduce|compress|step ...
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
+#include <optional>
 
 #include "comm/bench_allreduce.h"
 #include "comm/compress/bench_averaging.h"
 #include "comm/named.h"
 #include "core/memory.h"
+#include "core/setting_value.h"
 #include "core/step_scalars.h"
 #include "core/vector/vector.h"
 #include "models/bench_step.h"
@@ -25,13 +26,14 @@ namespace {
 
 /// "64K", "16M", "1G" or plain bytes.
 std::int64_t bytes_of(const std::string& text) {
+  constexpr double kMost = 1LL << 60;
   const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
-  const double value = std::strtod(text.substr(0, end).c_str(), nullptr);
+  const std::optional<double> value = read_real(text.substr(0, end));
   const std::string unit = text.substr(end);
   for (int power = 0; const char* name : {"", "K", "M", "G"}) {
-    if (end > 0 && (unit == name || unit == std::string(name) + "iB"))
-      return static_cast<std::int64_t>(value * static_cast<double>(1LL << (10 * power)));
-    ++power;
+    const double bytes = value.value_or(kMost) * static_cast<double>(1LL << (10 * power++));
+    if (bytes < kMost && (unit == name || unit == std::string(name) + "iB"))
+      return static_cast<std::int64_t>(bytes);
   }
   throw Error(Fault::config, "'" + text + "' is not a size", "write bytes, or a number with K, M or G");
 }

@@ -55,14 +55,16 @@ int bench_compress(Context& context) {
   bench.schedules = comm::bench_schedules(
       given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
                                   : std::vector<std::string>{usual_schedule(world, bench.device)});
+  const bool exchanges = given.count("codecs-only") == 0;
+  if (exchanges) comm::check_bench(bench);
   std::vector<comm::CodecRow> codecs;
-  if (world.rank() == 0 && given["values"].as<std::int64_t>() > 0) {
+  if (world.rank() == 0 && given["values"].as<std::int64_t>() != 0) {
     codecs = comm::bench_codecs(given["values"].as<std::int64_t>(), given["rounds"].as<int>(), bench.device);
     std::printf("%s", comm::codec_table(codecs, bench.device).c_str());
     std::fflush(stdout);
   }
   std::vector<comm::CompressRow> rows;
-  if (given.count("codecs-only") == 0) rows = comm::bench_compress(world, bench);
+  if (exchanges) rows = comm::bench_compress(world, bench);
   if (world.rank() != 0) return 0;
   if (!rows.empty()) std::printf("%s", comm::compress_table(world, bench, rows).c_str());
   write_json(given["json"].as<std::string>(), comm::compress_json(world, bench, codecs, rows));
