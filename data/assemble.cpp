@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -88,10 +89,14 @@ Normalisation normalisation_of(const Dataset& dataset, const Options& settings, 
   const auto deviation = shift ? per_channel(dataset, settings, "deviation", channels, 1)
                                : std::vector<double>(static_cast<std::size_t>(channels), 1);
   for (std::size_t channel = 0; channel < mean.size(); ++channel) {
-    if (!(deviation[channel] > 0)) {
+    if (!(deviation[channel] > 0) || !std::isfinite(deviation[channel])) {
       throw Error(Fault::config,
                   fmt::format("deviation of channel {} is {}, not positive", channel, deviation[channel]),
                   "set data.deviation, or import the data again");
+    }
+    if (!std::isfinite(mean[channel])) {
+      throw Error(Fault::config, fmt::format("mean of channel {} is {}", channel, mean[channel]),
+                  "set data.mean, or import the data again");
     }
     normalisation.scale.push_back(static_cast<float>(1 / (unit * deviation[channel])));
     normalisation.offset.push_back(static_cast<float>(-mean[channel] / deviation[channel]));

@@ -37,7 +37,9 @@ std::vector<std::byte> read_stored(const std::string& path) {
   std::vector<std::byte> bytes(static_cast<std::size_t>(file.tellg()));
   file.seekg(0);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!file) throw Error(Fault::data, fmt::format("cannot read '{}': {}", path, std::strerror(errno)));
+  if (!file)
+    throw Error(Fault::data, fmt::format("cannot read '{}': {}", path, std::strerror(errno)),
+                "check the disk it lies on");
   return bytes;
 }
 

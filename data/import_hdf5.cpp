@@ -40,6 +40,11 @@ Source make_source(const Hdf5File& file, const std::string& mapping, int sample_
     throw Error(Fault::config, fmt::format("'{}' does not map a tensor to a dataset", mapping),
                 "write name=/path/of/dataset, for example field=/trefht");
   }
+  const std::string name = mapping.substr(0, equals);
+  if (name == "." || name.find('/') != std::string::npos) {
+    throw Error(Fault::config, fmt::format("'{}' cannot name a tensor", name),
+                "name it by a word without '/', for example field=/trefht");
+  }
   auto array = file.dataset(mapping.substr(equals + 1));
   const auto& storage = array.storage();
   if (!storage.dtype || storage.shape.rank() < sample_axes) {
@@ -51,7 +56,7 @@ Source make_source(const Hdf5File& file, const std::string& mapping, int sample_
   const auto& extents = storage.shape.extents();
   std::vector<std::int64_t> inner(extents.begin() + sample_axes, extents.end());
   if (inner.size() == 2) inner.insert(inner.begin(), 1);  // a plane is a field of one channel
-  Source source{array, {mapping.substr(0, equals), *storage.dtype, Shape(inner)}, 1};
+  Source source{array, {name, *storage.dtype, Shape(inner)}, 1};
   for (int axis = 1; axis < sample_axes; ++axis) source.samples_per_place *= storage.shape[axis];
   return source;
 }
@@ -62,6 +67,11 @@ std::vector<Source> make_sources(const Hdf5File& file, const Options& settings) 
     sources.push_back(make_source(file, mapping, static_cast<int>(settings.integer("sample_axes"))));
     const auto& first = sources.front();
     const auto& last = sources.back();
+    const auto is_it = [&](const Source& each) { return each.tensor.name == last.tensor.name; };
+    if (std::ranges::count_if(sources, is_it) > 1) {
+      throw Error(Fault::config, fmt::format("two datasets are mapped to tensor '{}'", last.tensor.name),
+                  "give each a name of its own");
+    }
     const auto places = [](const Source& source) { return source.array.storage().shape[0]; };
     if (places(last) != places(first) || last.samples_per_place != first.samples_per_place) {
       throw Error(Fault::data,

@@ -54,7 +54,8 @@ Idx read_idx(const std::string& path) {
   std::size_t count = 1;
   for (std::size_t axis = 0; axis < rank; ++axis) {
     idx.extents.push_back(big_endian(bytes.data() + 4 + 4 * axis));
-    count *= static_cast<std::size_t>(idx.extents.back());
+    if (__builtin_mul_overflow(count, static_cast<std::size_t>(idx.extents.back()), &count))
+      throw bad(fmt::format("should hold {} bytes, more than there can be", Shape(idx.extents).text()));
   }
   if (bytes.size() - header != count) {
     throw bad(

@@ -62,6 +62,10 @@ void write_tokens(SetWriter& writer, const std::string& split, const std::vector
 Written import_text(const Options& settings) {
   std::string train = joined(settings.texts("input"));
   std::string validation = joined(settings.texts("validation"));
+  if (validation.empty() && !settings.texts("validation").empty()) {
+    throw Error(Fault::data, "the text to validate on is empty",
+                "name another file as validation, or none to keep back the end of the input");
+  }
   const auto tokenizer = make_tokenizer(settings, train + validation);
   if (validation.empty()) {
     const std::size_t at = split_position(train, settings.real("validation_fraction"));

@@ -63,6 +63,10 @@ Written import_tokens(const Options& settings) {
   write_split(writer, "train", settings);
   if (!settings.texts("validation").empty()) write_split(writer, "validation", settings);
   writer.fact("classes", settings.integer("classes"));
+  if (settings.text("encoder").empty() != settings.text("vocabulary").empty()) {
+    throw Error(Fault::config, "a tokenizer of GPT-2 needs both of its files",
+                "set encoder to encoder.json and vocabulary to vocab.bpe, or neither");
+  }
   if (!settings.text("encoder").empty()) {
     writer.fact("tokenizer",
                 gpt2_tokenizer(settings.text("encoder"), settings.text("vocabulary"))->to_text());

@@ -1,6 +1,7 @@
 #include "data/info.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -58,6 +59,25 @@ bool is_class_label(const std::string& name, const Hdf5Storage& storage) {
   return whole && storage.shape.rank() == 1 && (name == "label" || name == "labels");
 }
 
+/// Of numbers; those that are none are counted apart.
+struct Range {
+  double least = std::nan("");  // until there is a number
+  double most = least;
+  std::int64_t missing = 0;
+
+  void add(const std::vector<double>& values) {
+    for (const double value : values) {
+      if (std::isnan(value)) ++missing;
+      least = std::fmin(least, value);
+      most = std::fmax(most, value);
+    }
+  }
+  [[nodiscard]] std::string text() const {
+    return fmt::format("values {:.6g} to {:.6g}{}", least, most,
+                       missing > 0 ? fmt::format(", and {} that are no number", missing) : "");
+  }
+};
+
 class Description {
  public:
   explicit Description(const std::string& path) : file_(Hdf5File::open(path)) {
@@ -113,19 +133,16 @@ class Description {
     const auto block = std::clamp<std::int64_t>(kBlockBytes / (row * 8), 1, rows);
     std::vector<double> values;
     std::map<std::int64_t, std::int64_t> counts;
-    double least = 0;
-    double most = 0;
+    Range range;
     for (std::int64_t first = 0; first < rows; first += block) {
       const std::int64_t count = std::min(block, rows - first);
       values.resize(static_cast<std::size_t>(count * row));
       array.read_rows(first, count, flat(std::span<double>(values)));
-      const auto [low, high] = std::ranges::minmax(values);
-      least = first == 0 ? low : std::min(least, low);
-      most = first == 0 ? high : std::max(most, high);
+      range.add(values);
       if (!is_class_label(name, storage) || counts.size() > kMostClasses) continue;
       for (const double value : values) ++counts[static_cast<std::int64_t>(value)];
     }
-    line(depth, fmt::format("values {:.6g} to {:.6g}", least, most));
+    line(depth, range.text());
     if (!counts.empty() && counts.size() <= kMostClasses) {
       std::string list;
       for (const auto& [label, count] : counts)

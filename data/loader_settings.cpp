@@ -11,7 +11,8 @@ constexpr std::array kSettings{
             "tensor that feeds the model; empty: image, input, field or tokens, or the only candidate"},
     Setting{"target", SettingType::text, "",
             "tensor to predict; empty: label, target or mask, or the field itself when down-sampled"},
-    Setting{"classes", SettingType::integer, "0", "number of classes; 0: what the files state", "[0,inf)"},
+    Setting{"classes", SettingType::integer, "0", "number of classes; 0: what the files state",
+            "[0,2147483647]"},
     Setting{"ignore_label", SettingType::integer, "-100", "label that no loss counts"},
     Setting{
         "normalise", SettingType::boolean, "true",

@@ -10,6 +10,7 @@ namespace lockstep::data {
 ChannelStatistics::ChannelStatistics(const TensorSpec& tensor) : tensor_(tensor) {
   const auto channels = static_cast<std::size_t>(tensor.shape.rank() == 3 ? tensor.shape[0] : 1);
   plane_ = static_cast<std::size_t>(tensor.shape.count()) / std::max<std::size_t>(1, channels);
+  shifts_.assign(channels, 0);
   sums_.assign(channels, 0);
   squares_.assign(channels, 0);
 }
@@ -22,8 +23,10 @@ bool ChannelStatistics::add(const std::byte* samples, std::int64_t count) {
       double sum = 0;
       double squares = 0;
       const std::size_t first = (row * channels + channel) * plane_;
+      if (count_ == 0 && plane_ > 0)
+        shifts_[channel] = element_as<double>(samples, tensor_.dtype, first) / unit;
       for (std::size_t i = first; i < first + plane_; ++i) {
-        const double value = element_as<double>(samples, tensor_.dtype, i) / unit;
+        const double value = element_as<double>(samples, tensor_.dtype, i) / unit - shifts_[channel];
         sum += value;
         squares += value * value;
       }
@@ -38,15 +41,16 @@ bool ChannelStatistics::add(const std::byte* samples, std::int64_t count) {
 
 std::vector<double> ChannelStatistics::mean() const {
   std::vector<double> means;
-  for (const double sum : sums_) means.push_back(count_ > 0 ? sum / count_ : 0);
+  for (std::size_t channel = 0; channel < sums_.size(); ++channel)
+    means.push_back(count_ > 0 ? shifts_[channel] + sums_[channel] / count_ : 0);
   return means;
 }
 
 std::vector<double> ChannelStatistics::deviation() const {
   std::vector<double> deviations;
-  const auto means = mean();
   for (std::size_t channel = 0; channel < sums_.size(); ++channel) {
-    const double variance = count_ > 0 ? squares_[channel] / count_ - means[channel] * means[channel] : 0;
+    const double rest = count_ > 0 ? sums_[channel] / count_ : 0;  // the mean beyond the shift
+    const double variance = count_ > 0 ? squares_[channel] / count_ - rest * rest : 0;
     deviations.push_back(variance > 0 ? std::sqrt(variance) : 1);
   }
   return deviations;

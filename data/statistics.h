@@ -23,7 +23,8 @@ class ChannelStatistics {
  private:
   TensorSpec tensor_;
   std::size_t plane_;
-  std::vector<double> sums_, squares_;
+  std::vector<double> shifts_;          ///< the first value: a mean far from zero costs the squares no digits
+  std::vector<double> sums_, squares_;  ///< of what values are beyond the shift
   double count_ = 0;
 };
 

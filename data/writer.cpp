@@ -182,7 +182,8 @@ Written SetWriter::finish() {
     std::filesystem::rename(aside(path), path, failure);
     if (failure) {
       throw Error(Fault::data,
-                  fmt::format("cannot rename '{}' to '{}': {}", aside(path), path, failure.message()));
+                  fmt::format("cannot rename '{}' to '{}': {}", aside(path), path, failure.message()),
+                  "clear that place, or name another as output");
     }
   }
   state_->finished = true;

@@ -11,7 +11,8 @@ namespace lockstep::trainer {
 namespace {
 
 constexpr Setting kStepSettings[] = {
-    {"at", SettingType::reals, "[0.5, 0.75]", "where the rate drops, as parts of the training after warm-up"},
+    {"at", SettingType::reals, "[0.5, 0.75]", "where the rate drops, as parts of the training after warm-up",
+     "[0,1]"},
     {"factor", SettingType::real, "0.1", "what each drop multiplies by", "(0,1]"},
 };
 constexpr Setting kCosineSettings[] = {

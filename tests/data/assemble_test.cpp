@@ -156,6 +156,16 @@ TEST_F(AssembleFrom, fact_with_a_deviation_of_zero_or_too_many_channels_is_refus
   EXPECT_TRUE(mentions(error, "a.h5") && mentions(error, "3 values for 2 channels")) << error.what();
 }
 
+TEST_F(AssembleFrom, mean_and_deviation_that_are_not_finite_are_refused_with_their_channel) {
+  add("image", Shape{1, 2, 1, 1}, std::vector<float>{1, 2});
+  add("label", Shape{1}, std::vector<std::int32_t>{0});
+  fact("classes", std::int64_t{1});
+  for (const char* numbers : {"[0, .inf]", "[0, -.inf]"})
+    EXPECT_TRUE(mentions(refused({{"mean", numbers}}), "mean of channel 1 is")) << numbers;
+  EXPECT_TRUE(mentions(refused({{"deviation", "[1, .inf]"}}), "deviation of channel 1 is inf"));
+  EXPECT_NO_THROW((void)load({{"normalise", "false"}, {"mean", "[.inf]"}}, 1)) << "nobody uses it";
+}
+
 TEST_F(AssembleFrom, vectors_have_one_channel) {
   add("input", Shape{2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6});
   add("target", Shape{2}, std::vector<double>{0.5, -0.5});

@@ -70,6 +70,23 @@ TEST_F(IdxTest, label_beyond_the_stated_classes_is_refused_and_leaves_no_file) {
   EXPECT_FALSE(std::filesystem::exists(folder_.file("out.h5.partial")));
 }
 
+TEST_F(IdxTest, header_whose_product_overflows_is_refused_not_believed) {
+  // 4 * 2^31 * 2^31 is 2^64, which a 64-bit counter takes for nothing, and so for the bytes there are.
+  std::string header("\0\0\x08\x03", 4);
+  for (const std::int64_t extent : {std::int64_t{4}, std::int64_t{1} << 31, std::int64_t{1} << 31})
+    header += big_endian(extent);
+  write_file(folder_.file("train-images-idx3-ubyte"), header);
+  auto error = refused("idx", given());
+  EXPECT_EQ(error.fault(), Fault::data);
+  EXPECT_TRUE(mentions(error, "train-images") && mentions(error, "[4, 2147483648, 2147483648]"))
+      << error.what();
+  std::string many("\0\0\x08\xff", 4);  // 255 axes
+  for (int axis = 0; axis < 255; ++axis) many += big_endian(0xffffffff);
+  write_file(folder_.file("train-images-idx3-ubyte"), many);
+  error = refused("idx", given());
+  EXPECT_TRUE(mentions(error, "more than there can be")) << error.what();
+}
+
 TEST_F(IdxTest, dotted_and_gzipped_names_are_found) {
   std::filesystem::remove(folder_.file("train-images-idx3-ubyte"));
   std::filesystem::remove(folder_.file("train-labels-idx1-ubyte"));

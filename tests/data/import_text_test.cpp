@@ -242,9 +242,10 @@ TEST(Tokens, empty_file_and_missing_tokenizer_files_are_refused) {
   const Given output{{"output", folder.file("t.h5")}};
   EXPECT_TRUE(
       mentions(refused("tokens", with({{"train", list_of(folder.file("none.bin"))}}, output)), "no samples"));
-  const auto error = refused(
-      "tokens",
-      with({{"train", list_of(folder.file("a.bin"))}, {"encoder", folder.file("lost.json")}}, output));
+  const auto error = refused("tokens", with({{"train", list_of(folder.file("a.bin"))},
+                                             {"encoder", folder.file("lost.json")},
+                                             {"vocabulary", folder.file("a.bin")}},
+                                            output));
   EXPECT_TRUE(mentions(error, "lost.json")) << error.what();
 }
 

@@ -72,6 +72,15 @@ TEST_F(Data, idx_files_become_images_that_train) {
   EXPECT_PRED2(holds, train("{name: mlp, mlp: {hidden: [4]}}"), "done after 1 steps");
 }
 
+TEST_F(Data, an_option_given_twice_is_refused_with_the_way_to_write_a_list) {
+  for (const char* words : {"--train a.bin --train b.bin", "--train=a.bin --train=a.bin"})
+    expect_refused(shell("$L data import tokens --output " + file("o.h5") + " " + words), 2,
+                   {"--train is given twice", "--train '[..., ...]'"});
+  expect_refused(shell("$L data generate weather --output " + file("o.h5") + " --seed 1 --seed 2"), 2,
+                 {"--seed is given twice", "keep one"});
+  EXPECT_FALSE(std::filesystem::exists(file("o.h5")));
+}
+
 TEST_F(Data, a_refused_import_leaves_no_file_behind) {
   const std::string images =
       std::string("\0\0\x08\x03", 4) + big_endian(1) + big_endian(1) + big_endian(1) + "x";

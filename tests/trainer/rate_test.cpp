@@ -116,6 +116,20 @@ TEST(Rate, warm_up_longer_than_training_is_refused) {
 TEST(Rate, peak_must_be_positive) { expect_refused({{"peak", "0"}}, 10, "peak"); }
 TEST(Rate, unknown_scaling_is_refused) { expect_refused({{"scaling", "quadratic"}}, 10, "scaling"); }
 
+TEST(Rate, drops_at_steps_or_epochs_instead_of_parts_are_refused) {
+  for (const char* at : {"[50, 75]", "[0.5, 1.5]", "[-0.1]", "2"}) {
+    try {
+      static_cast<void>(schedule({}, "step", {{"at", at}}, 100));
+      ADD_FAILURE() << "accepted " << at;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::config);
+      EXPECT_NE(std::string(error.what()).find("must be in [0,1]"), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_FLOAT_EQ(schedule({{"peak", "1"}}, "step", {{"at", "[0, 1]"}}, 4).at(3), 0.1F) << "both ends count";
+  EXPECT_FLOAT_EQ(schedule({{"peak", "1"}}, "step", {{"at", "[]"}}, 4).at(3), 1) << "no drop at all";
+}
+
 TEST(Rate, one_step_of_training_has_a_rate) {
   for (const auto& row : rate_shapes().rows())
     EXPECT_GT(schedule({{"peak", "1"}}, std::string(row.name), {}, 1).at(0), 0) << row.name;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/setting_value.h"
 #include "data/info.h"
 #include "data/tools.h"
 #include "trainer/programs/command.h"
@@ -84,6 +85,11 @@ std::vector<std::pair<std::string, std::string>> pairs_of(const data::DataTool& 
     } else {
       throw Error(Fault::config, words[i] + " needs a value", std::string(setting.meaning));
     }
+    const auto is_it = [&](const auto& pair) { return pair.first == setting.key; };
+    if (std::ranges::any_of(given, is_it))
+      throw Error(Fault::config, option_of(setting.key) + " is given twice",
+                  is_list(setting.type) ? "write one list: " + option_of(setting.key) + " '[..., ...]'"
+                                        : "keep one of the two");
     given.emplace_back(setting.key, value);
   }
   return given;
