@@ -71,7 +71,8 @@ Json sum_json(const fs::path& file) {
 
 void write_text(const fs::path& path, const std::string& text) {
   std::ofstream file(path);
-  if (!(file << text).flush()) throw Error(Fault::checkpoint, "cannot write '" + path.string() + "'", "");
+  if (!(file << text).flush())
+    throw Error(Fault::checkpoint, "cannot write '" + path.string() + "'", "free some space on the disk");
   file.close();
   sync_path(path.string());
 }

@@ -42,7 +42,8 @@ void read_group(const data::Hdf5File& file, const std::string& group, StateMap& 
     const data::Hdf5Array array = file.dataset(group + name);
     const data::Hdf5Storage& storage = array.storage();
     if (!storage.dtype)
-      throw Error(Fault::checkpoint, array.where() + " is of type " + storage.type + ", not numbers", "");
+      throw Error(Fault::checkpoint, array.where() + " is of type " + storage.type + ", not numbers",
+                  "it was not written by this program");
     StateEntry entry{*storage.dtype, storage.shape, {}};
     entry.bytes.resize(static_cast<std::size_t>(storage.shape.count()) * size_of(entry.dtype));
     if (!entry.bytes.empty()) array.read(elements(entry.bytes, entry.dtype, entry.shape));
@@ -80,7 +81,10 @@ StateMap read_state_file(const std::string& path) {
 
 FileSum sum_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(Fault::checkpoint, "cannot read '" + path + "'", "");
+  const auto unreadable = [&] {
+    return Error(Fault::checkpoint, "cannot read '" + path + "'", "check the path, and who may read it");
+  };
+  if (!file) throw unreadable();
   FileSum sum{0, static_cast<std::uint32_t>(crc32(0, nullptr, 0))};
   std::vector<char> block(1 << 20);
   while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0) {
@@ -89,6 +93,7 @@ FileSum sum_file(const std::string& path) {
     sum.crc = static_cast<std::uint32_t>(
         crc32(sum.crc, reinterpret_cast<const Bytef*>(block.data()), static_cast<uInt>(got)));
   }
+  if (file.bad()) throw unreadable();
   return sum;
 }
 
