@@ -12,13 +12,13 @@
 namespace lockstep::programs {
 
 Ran shell(const std::string& command, int limit_s) {
-  const ScratchDirectory scratch;
+  const ScratchDirectory scratch, sessions;  // the command sees only its own files
   const std::string script = scratch.path() + "/script.sh";
   std::ofstream(script)
       << "export L=" LOCKSTEP_PROGRAM "\n"
       << "export MPI='" LOCKSTEP_MPIEXEC " --oversubscribe --bind-to none'\n"
       << "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1\n"
-      << "export OMPI_MCA_orte_tmpdir_base=" << scratch.path() << "/mpi\n"
+      << "export OMPI_MCA_orte_tmpdir_base=" << sessions.path() << "\n"
       << "cd " << scratch.path() << "\n"
       << command << "\n";
   const std::string line = "timeout -k 5 " + std::to_string(limit_s) + " bash " + script + " 2>&1";
