@@ -1,5 +1,6 @@
 #include "trainer/parts.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "comm/device_transport.h"
@@ -109,9 +110,11 @@ namespace {
 /// Ranks meet in synchronised batch norms once a microbatch.
 void check_equal_shares(const Config& config, const BatchPlan& plan, int ranks) {
   const Options model = config.part("model");
-  const char* const key = "synchronised_norm";  // of some models
+  const std::string_view key = "synchronised_norm";
+  const auto& declared = models::models().row(config.part_name("model")).settings;
+  const bool has_key = std::ranges::any_of(declared, [&](const Setting& each) { return each.key == key; });
   const std::int64_t microbatches = plan.global / plan.microbatch;
-  if (microbatches % ranks == 0 || !model.given(key) || !model.boolean(key)) return;
+  if (microbatches % ranks == 0 || !has_key || !model.boolean(key)) return;
   throw Error(Fault::config,
               model.where(key) + " is on, but " + std::to_string(ranks) + " ranks cannot share " +
                   std::to_string(microbatches) + " microbatches a step equally",

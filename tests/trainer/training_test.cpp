@@ -44,6 +44,7 @@ TEST(Training, every_schedule_trains_alike) {
 TEST(Training, synchronised_norms_want_equal_shares_of_microbatches) {
   const Overrides synchronised{"model.cnn.synchronised_norm=true", "train.steps=1"};
   EXPECT_EQ(train_images(synchronised, 2).exit_code, 0);
+  EXPECT_EQ(train_images({"model.name=mlp", "train.steps=1"}, 3).exit_code, 0) << "has no norms";
   try {
     static_cast<void>(train_images(synchronised, 3));  // of 8
     FAIL() << "trained";
