@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -59,6 +60,16 @@ void convert(const std::byte* from, std::size_t count, float* into) {
 }
 
 }  // namespace
+
+std::int64_t classes_of(const Dataset& dataset, const Options& settings) {
+  const std::int64_t given = settings.integer("classes");
+  const std::int64_t classes = given > 0 ? given : dataset.classes();
+  if (classes <= std::numeric_limits<std::int32_t>::max()) return classes;
+  throw Error(Fault::data,
+              fmt::format("'{}' states {} classes, more than labels can count", dataset.files().front().path,
+                          classes),
+              "set data.classes, or import the data again");
+}
 
 int tensor_index(const Dataset& dataset, const std::string& name) {
   const auto tensors = dataset.sample();

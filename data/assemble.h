@@ -52,6 +52,10 @@ struct AssemblerOptions {
 [[nodiscard]] std::unique_ptr<Assembler> assemble_fields(const Dataset&, const Options&,
                                                          const AssemblerOptions&);
 
+/// The number of classes that the settings or else the files state, 0: neither. Throws Fault::data when
+/// labels of 32 bits cannot count them.
+[[nodiscard]] std::int64_t classes_of(const Dataset& dataset, const Options& settings);
+
 /// Position of a tensor among sample(); -1 when there is none of that name.
 [[nodiscard]] int tensor_index(const Dataset& dataset, const std::string& name);
 /// The named tensor, or when `given` is empty the first of `candidates` that exists; -1 when none does.

@@ -50,9 +50,7 @@ class SamplesWithTargets final : public Assembler {
       : dataset_(dataset), ignored_(settings.integer("ignore_label")) {
     choose(settings);
     const bool labels = is_integer(target().dtype);
-    classes_ = !labels                           ? 0
-               : settings.integer("classes") > 0 ? settings.integer("classes")
-                                                 : dataset.classes();
+    classes_ = labels ? classes_of(dataset, settings) : 0;
     if (labels && classes_ < 1) {
       throw Error(Fault::config,
                   fmt::format("'{}' does not state the number of classes of '{}'",

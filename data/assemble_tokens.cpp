@@ -21,7 +21,7 @@ class TokenWindows final : public Assembler {
         context_(settings.integer("context")),
         options_(options),
         random_offsets_(options.train && settings.text("windows") == "random") {
-    classes_ = settings.integer("classes") > 0 ? settings.integer("classes") : dataset.classes();
+    classes_ = classes_of(dataset, settings);
     if (dataset.size() < context_ + 1) {
       throw Error(Fault::config,
                   fmt::format("'{}' has {} tokens, too few for a window of {} and the next",

@@ -18,7 +18,7 @@ constexpr Setting kImageSettings[] = {
     {"test", SettingType::integer, "512", "test images", "[1,inf)"},
     {"channels", SettingType::integer, "3", "channels of an image", "[1,inf)"},
     {"side", SettingType::integer, "224", "pixels of a side", "[1,inf)"},
-    {"classes", SettingType::integer, "1000", "labels", "[1,inf)"},
+    {"classes", SettingType::integer, "1000", "labels", "[1,2147483647]"},
     {"seed", SettingType::integer, "1", "another seed, another set", "[0,inf)"},
 };
 constexpr auto kAllImageSettings = with_output(kImageSettings);

@@ -156,6 +156,20 @@ TEST_F(AssembleFrom, fact_with_a_deviation_of_zero_or_too_many_channels_is_refus
   EXPECT_TRUE(mentions(error, "a.h5") && mentions(error, "3 values for 2 channels")) << error.what();
 }
 
+TEST_F(AssembleFrom, more_classes_than_labels_can_count_are_refused_by_file) {
+  add("image", Shape{1, 1, 1, 1}, std::vector<float>{1});
+  add("label", Shape{1}, std::vector<std::int32_t>{0});
+  for (const std::int64_t classes : {std::int64_t{1} << 31, std::int64_t{9223372036854775807}}) {
+    fact("classes", classes);
+    const auto error = refused({});
+    EXPECT_EQ(error.fault(), Fault::data);
+    EXPECT_TRUE(mentions(error, "a.h5") && mentions(error, std::to_string(classes))) << error.what();
+    EXPECT_EQ(load({{"classes", "2"}}, 1).spec().classes, 2) << "what is given wins";
+  }
+  fact("classes", (std::int64_t{1} << 31) - 1);
+  EXPECT_EQ(load({}, 1).spec().classes, (std::int64_t{1} << 31) - 1);
+}
+
 TEST_F(AssembleFrom, mean_and_deviation_that_are_not_finite_are_refused_with_their_channel) {
   add("image", Shape{1, 2, 1, 1}, std::vector<float>{1, 2});
   add("label", Shape{1}, std::vector<std::int32_t>{0});

@@ -103,6 +103,18 @@ Batch tokens(std::vector<float> losses, std::vector<std::int32_t> labels, std::i
   return {{samples, length, 7}, {samples, length}, {}, std::move(losses), {}, std::move(labels), rows};
 }
 
+TEST(Accuracy, ignored_labels_count_neither_as_right_nor_as_wrong) {
+  for (const std::int64_t ignored : {-100, 255}) {
+    const auto metric = make("accuracy");
+    Batch batch = classes({1, 0, 0, 1, 0, 1}, 2, {0, static_cast<std::int32_t>(ignored), 0}, 3);
+    batch.ignore_index = ignored;
+    metric->add(batch.view());
+    EXPECT_DOUBLE_EQ(value(finish(*metric), "accuracy"), 0.5);
+    EXPECT_DOUBLE_EQ(value(finish(*metric), "samples"), 2);
+    EXPECT_DOUBLE_EQ(value(finish(*metric), "correct"), 1);
+  }
+}
+
 TEST(Perplexity, is_the_exponential_of_the_mean_loss) {
   const auto metric = make("perplexity");
   metric->add(tokens({1, 2, 3, 6}, {0, 1, 2, 3}, 2, 2).view());

@@ -18,6 +18,7 @@ class Accuracy final : public Metric {
     const std::int64_t classes = batch.prediction_shape[1];
     const auto* labels = static_cast<const std::int32_t*>(batch.target);
     for (std::int64_t row = 0; row < batch.rows; ++row) {
+      if (labels[row] == batch.ignore_index) continue;
       const auto scores = batch.prediction.subspan(static_cast<std::size_t>(row * classes),
                                                    static_cast<std::size_t>(classes));
       const int above = ahead(scores, labels[row]);
