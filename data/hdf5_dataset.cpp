@@ -16,7 +16,8 @@ namespace lockstep::data {
 namespace {
 
 std::vector<std::string> expand(const std::string& pattern) {
-  if (std::filesystem::exists(pattern)) return {pattern};
+  std::error_code unknown;  // opening it tells
+  if (std::filesystem::exists(pattern, unknown)) return {pattern};
   glob_t matches{};
   const int status = ::glob(pattern.c_str(), GLOB_TILDE, nullptr, &matches);
   std::vector<std::string> paths(matches.gl_pathv, matches.gl_pathv + (status == 0 ? matches.gl_pathc : 0));

@@ -72,7 +72,8 @@ std::string find_file(const std::string& folder, const std::string& name) {
   if (const auto dash = dotted.find("-idx"); dash != std::string::npos) dotted[dash] = '.';
   for (const auto& candidate : {name, name + ".gz", dotted, dotted + ".gz"}) {
     const auto path = std::filesystem::path(folder) / candidate;
-    if (std::filesystem::exists(path)) return path.string();
+    std::error_code unknown;
+    if (std::filesystem::exists(path, unknown)) return path.string();
   }
   throw Error(Fault::data, fmt::format("'{}' has no file '{}' (nor '{}.gz')", folder, name, name),
               "name the folder that holds the four IDX files");

@@ -48,7 +48,8 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, bool folders) {
   std::error_code failure;
   for (const auto& entry : fs::directory_iterator(folder, failure)) {
     const bool hidden = entry.path().filename().string().starts_with('.');
-    if (!hidden && entry.is_directory() == folders) entries.push_back(entry.path());
+    std::error_code unknown;  // a link that leads nowhere is no folder
+    if (!hidden && entry.is_directory(unknown) == folders) entries.push_back(entry.path());
   }
   if (failure) {
     throw Error(Fault::data, fmt::format("cannot list '{}': {}", folder.string(), failure.message()),
@@ -98,7 +99,8 @@ std::vector<Split> split_randomly(const std::vector<Labelled>& images, double fr
 
 std::vector<Split> find_splits(const Options& settings, std::vector<std::string>& names) {
   const fs::path root(settings.text("input"));
-  if (!fs::is_directory(root / "train")) {
+  std::error_code unknown;
+  if (!fs::is_directory(root / "train", unknown)) {
     names = class_names_of(root);
     return split_randomly(list_images(root, names), settings.real("test_fraction"),
                           static_cast<std::uint64_t>(settings.integer("seed")));
@@ -107,7 +109,8 @@ std::vector<Split> find_splits(const Options& settings, std::vector<std::string>
   std::vector<Split> splits{{"train", list_images(root / "train", names)}};
   for (const auto& [folder, split] :
        {std::pair("test", "test"), std::pair("val", "validation"), std::pair("validation", "validation")}) {
-    if (fs::is_directory(root / folder)) splits.emplace_back(split, list_images(root / folder, names));
+    if (fs::is_directory(root / folder, unknown))
+      splits.emplace_back(split, list_images(root / folder, names));
   }
   return splits;
 }

@@ -35,7 +35,8 @@ cxxopts::Options usage() {
 std::string config_beside(const std::string& checkpoint) {
   std::filesystem::path place = std::filesystem::absolute(checkpoint).lexically_normal();
   for (int up = 0; up < 4 && place.has_relative_path(); ++up, place = place.parent_path()) {
-    if (std::filesystem::exists(place / "config.yaml")) return (place / "config.yaml").string();
+    std::error_code unknown;
+    if (std::filesystem::exists(place / "config.yaml", unknown)) return (place / "config.yaml").string();
   }
   throw Error(Fault::config, "found no config.yaml above '" + checkpoint + "'", "name it with --config");
 }
