@@ -51,6 +51,15 @@ std::int32_t draw_token(std::span<const float> scores, const GenerationOptions& 
       std::min<std::ptrdiff_t>(found - cumulative.begin(), static_cast<std::ptrdiff_t>(order.size()) - 1))];
 }
 
+/// Without a prompt: the end of a line, or the first token of a vocabulary that has none.
+std::vector<std::int32_t> opening(const data::Tokenizer& tokenizer) {
+  try {
+    return tokenizer.encode("\n");
+  } catch (const Error&) {
+    return {0};
+  }
+}
+
 /// A language model that scores the token after a text.
 class Speaker {
  public:
@@ -122,7 +131,8 @@ void generate(const Config& config, const std::string& file, const GenerationOpt
                 "generate needs a language model and a data set made by `lockstep data import text`");
   }
   const auto tokenizer = data::tokenizer_from_text(stored);
-  std::vector<std::int32_t> text = tokenizer->encode(options.prompt.empty() ? "\n" : options.prompt);
+  std::vector<std::int32_t> text =
+      options.prompt.empty() ? opening(*tokenizer) : tokenizer->encode(options.prompt);
   Speaker speaker(config, file, spec);
   piece(options.prompt);
   for (std::int64_t i = 0; i < options.tokens; ++i) {

@@ -36,6 +36,16 @@ TEST_F(Generate, prompt_comes_first_then_as_many_characters_as_asked) {
   EXPECT_EQ(generate("-n 5").size(), 6u) << "no prompt is shown when none was given";
 }
 
+TEST_F(Generate, no_prompt_needs_no_end_of_line_in_the_vocabulary) {
+  write_text(file("flat.txt"), std::string(200, 'a') + "bc");
+  run("$L data import text --input " + file("flat.txt") + " --output " + file("text.h5"));
+  run("$L train " + file("g.yaml") + " --set train.steps=1 --run-dir " + file("flat"));
+  const std::string text =
+      run("$L generate " + file("g.yaml") + " --weights " + file("flat") + " -n 5 --temperature 0");
+  EXPECT_EQ(text.size(), 6u) << text;
+  EXPECT_EQ(text.find_first_not_of("abc"), 5u) << text;
+}
+
 TEST_F(Generate, only_characters_of_the_vocabulary_are_written) {
   const std::string known = "to be or not to be that is the question.\n";
   const std::string text = generate("-p t -n 100 --temperature 2");
