@@ -227,6 +227,17 @@ __device__ void join_sums(const float (&sums)[kPacks][Pack<T>::kCount], float* r
   }
 }
 
+/// Joins both sums into this block's part of `partial`. What is still being fetched arrives first: the room
+/// is used again.
+template <class T, int kPacks>
+__device__ void join_parameter_sums(const ParameterSums<kPacks, Pack<T>::kCount>& sums, float* room,
+                                    float* partial, std::int64_t width) {
+  __pipeline_wait_prior(0);
+  float* mine = partial + blockIdx.x * 2 * width;
+  join_sums<T, kPacks>(sums.weight, room, mine, width);
+  join_sums<T, kPacks>(sums.bias, room, mine + width, width);
+}
+
 /// Two blocks fit a multiprocessor.
 template <class T, int kPacks>
 __global__ void __launch_bounds__(kNormThreads, kPacks <= 4 ? 2 : 1)
@@ -257,10 +268,7 @@ __global__ void __launch_bounds__(kNormThreads, kPacks <= 4 ? 2 : 1)
                                     add ? gradient + Staged::kElements : nullptr);
     m = next;
   }
-  __pipeline_wait_prior(0);
-  float* mine = partial + blockIdx.x * 2 * width;
-  join_sums<T, kPacks>(sums.weight, reinterpret_cast<float*>(room), mine, width);
-  join_sums<T, kPacks>(sums.bias, reinterpret_cast<float*>(room), mine + width, width);
+  join_parameter_sums<T, kPacks>(sums, reinterpret_cast<float*>(room), partial, width);
 }
 
 __global__ void __launch_bounds__(1024) parameter_totals(const float* partial, int blocks, std::int64_t width,
