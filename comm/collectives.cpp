@@ -86,6 +86,9 @@ class PlannedCollectives final : public Collectives {
   }
 
   [[nodiscard]] bool capturable() const noexcept override { return size() == 1 || transport_->capturable(); }
+  void replayed(std::int64_t bytes, const Event& begin, const Event& end, Stream& stream) override {
+    transport_->watch({"recorded work", ++sequence_, -1, bytes}, begin, end, stream);
+  }
   [[nodiscard]] Traffic traffic() const noexcept override { return transport_->traffic(); }
   [[nodiscard]] std::unique_ptr<Collectives> duplicate() override {
     return make_collectives(transport_->duplicate(), schedule_);

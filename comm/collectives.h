@@ -40,6 +40,9 @@ class Collectives {
 
   /// True when the work may be recorded in a CUDA graph.
   [[nodiscard]] virtual bool capturable() const noexcept { return false; }
+  /// Tells that such recorded work, in which this rank sends `bytes`, runs between two points of `stream`.
+  /// The deadline of a wait holds for the whole of it then.
+  virtual void replayed(std::int64_t bytes, const Event& begin, const Event& end, Stream& stream) = 0;
   [[nodiscard]] virtual Traffic traffic() const noexcept = 0;
   /// Collective. The same ranks and schedule over a duplicated transport.
   [[nodiscard]] virtual std::unique_ptr<Collectives> duplicate() = 0;

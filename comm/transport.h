@@ -82,6 +82,10 @@ class Transport {
   [[nodiscard]] virtual Traffic traffic() const noexcept = 0;
   /// True when the work may be captured in a CUDA graph.
   [[nodiscard]] virtual bool capturable() const noexcept { return false; }
+  /// Tells that captured work of this transport runs between two points of `stream`, so that its waits end
+  /// too: the deadline holds for the whole of it.
+  virtual void watch(const Operation& /*operation*/, const Event& /*begin*/, const Event& /*end*/,
+                     Stream& /*stream*/) {}
   /// Collective, enqueues: the library's own all-reduce sum in place (MPI_Allreduce). False when the
   /// transport has none; then nothing was enqueued.
   virtual bool library_sum(FlatSpan /*data*/, const Operation& /*operation*/, Stream& /*stream*/) {

@@ -20,7 +20,10 @@ constexpr Setting kRun[] = {
     {"seed", SettingType::integer, "1", "of everything random: initial weights, order, augmentation, dropout",
      "[0,inf)"},
     {"log_every", SettingType::integer, "10", "steps between logged steps", "[1,inf)"},
-    {"deadline_s", SettingType::real, "300", "seconds any wait for a peer may take before the job ends",
+    {"deadline_s", SettingType::real, "300",
+     "seconds any wait for a peer may take before the job ends; over NCCL also a recorded microbatch with "
+     "its "
+     "waits",
      "(0,inf)"},
 };
 constexpr Setting kBatch[] = {

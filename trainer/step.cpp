@@ -183,7 +183,9 @@ void StepEngine::microbatch(std::int64_t j, const StepOpening& opening) {
     recorded.work = record_work(compute_, [&] { compute(j, opening); });
     recorded.bytes = collectives_.traffic().bytes - before;  // counted once, while it was recorded
   }
+  const Event begin = compute_.record();
   recorded.work->run(compute_);
+  collectives_.replayed(recorded.bytes, begin, compute_.record(), compute_);
 }
 
 std::int64_t StepEngine::sent_bytes() const { return collectives_.traffic().bytes + replayed_bytes_; }

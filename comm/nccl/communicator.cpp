@@ -60,8 +60,8 @@ void Communicator::abort() noexcept {
 }
 
 ncclResult_t Communicator::asynchronous_error() const noexcept {
-  const std::lock_guard lock(mutex_);
-  if (aborted_) return ncclSuccess;
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || aborted_) return ncclSuccess;
   ncclResult_t error = ncclSuccess;
   if (ncclCommGetAsyncError(comm_, &error) != ncclSuccess) return ncclInternalError;
   return error == ncclInProgress ? ncclSuccess : error;

@@ -49,14 +49,16 @@ bool worth_symmetric(std::size_t bytes) {
 class NcclTransport final : public Transport {
  public:
   /// Collective.
-  NcclTransport(std::unique_ptr<Communicator> communicator, World& world, const Topology& topology,
-                const TransportSite& site, const CommunicatorOptions& options)
+  NcclTransport(std::unique_ptr<Communicator> communicator, std::shared_ptr<CommunicatorFamily> family,
+                World& world, const Topology& topology, const TransportSite& site,
+                const CommunicatorOptions& options)
       : communicator_(std::move(communicator)),
+        family_(std::move(family)),
         world_(world),
         site_(site),
         options_(options),
         topology_(topology),
-        watch_(*communicator_, world.watchpost(), world.rank(), site.deadline_s) {}
+        watch_(*communicator_, family_, world.watchpost(), world.rank(), site.deadline_s) {}
 
   [[nodiscard]] int rank() const noexcept override { return world_.rank(); }
   [[nodiscard]] int size() const noexcept override { return world_.size(); }
@@ -97,18 +99,22 @@ class NcclTransport final : public Transport {
     return true;
   }
 
+  void watch(const Operation& operation, const Event& begin, const Event& end, Stream& stream) override {
+    watch_.add(operation, begin, end, stream);
+  }
+
   [[nodiscard]] Memory shared_memory(std::size_t bytes) override;
 
   [[nodiscard]] std::unique_ptr<Transport> duplicate() override {
-    return std::make_unique<NcclTransport>(std::make_unique<Communicator>(*communicator_, options_), world_,
-                                           topology_, site_, options_);
+    return std::make_unique<NcclTransport>(std::make_unique<Communicator>(*communicator_, options_), family_,
+                                           world_, topology_, site_, options_);
   }
 
  private:
   [[nodiscard]] ncclComm_t comm() const { return communicator_->get(); }
   void check(ncclResult_t result, const char* call) const { check_nccl(result, call, comm()); }
 
-  /// Captured work has no events of its own to watch: whoever launches the graph watches the whole.
+  /// Captured work has no events of its own: whoever launches the graph tells watch() of the whole.
   template <class Enqueue>
   void watched(const Operation& operation, Stream& stream, Enqueue enqueue) {
     const cudaStream_t on = native(stream);
@@ -122,6 +128,7 @@ class NcclTransport final : public Transport {
   }
 
   std::unique_ptr<Communicator> communicator_;
+  std::shared_ptr<CommunicatorFamily> family_;
   std::unique_ptr<Communicator> plain_;  ///< knows no registered memory; null until some was lent
   World& world_;
   TransportSite site_;
@@ -179,7 +186,8 @@ std::unique_ptr<Transport> make_nccl_transport(const Options& options, World& wo
   const Topology topology = host->topology();
   auto communicator =
       std::make_unique<Communicator>(shared_id(std::move(host)), world.rank(), world.size(), wanted);
-  return std::make_unique<NcclTransport>(std::move(communicator), world, topology, site, wanted);
+  return std::make_unique<NcclTransport>(std::move(communicator), std::make_shared<CommunicatorFamily>(),
+                                         world, topology, site, wanted);
 }
 
 }  // namespace lockstep::comm

@@ -16,12 +16,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-NcclWatch::NcclWatch(Communicator& communicator, std::shared_ptr<Watchpost> post, int rank, double deadline_s)
-    : post_(std::move(post)),
-      rank_(rank),
-      deadline_s_(deadline_s),
-      communicators_{&communicator},
-      thread_([this] { serve(); }) {}
+NcclWatch::NcclWatch(Communicator& communicator, std::shared_ptr<CommunicatorFamily> family,
+                     std::shared_ptr<Watchpost> post, int rank, double deadline_s)
+    : family_(std::move(family)), post_(std::move(post)), rank_(rank), deadline_s_(deadline_s) {
+  add(communicator);
+  thread_ = std::thread([this] { serve(); });
+}
 
 NcclWatch::~NcclWatch() {
   {
@@ -30,9 +30,11 @@ NcclWatch::~NcclWatch() {
   }
   stopping_.notify_all();
   thread_.join();
+  for (Communicator* each : communicators_) family_->remove(*each);
 }
 
 void NcclWatch::add(Communicator& communicator) {
+  family_->add(communicator);
   const std::lock_guard lock(mutex_);
   communicators_.push_back(&communicator);
 }
@@ -88,11 +90,11 @@ const NcclWatch::Watched* NcclWatch::look() {
   return first.running && seconds_since(first.began) > deadline_s_ ? &first : nullptr;
 }
 
-/// The stream fails first, so that nobody takes what the aborted kernels leave for a result.
+/// The stream fails first, so that nobody takes what the aborted kernels leave for a result. Not under the
+/// lock: who holds the graphs that NCCL waits for may come to add().
 void NcclWatch::give_up(const Watched& watched, const Error& error) {
   watched.stream->fail(error);
-  const std::lock_guard lock(mutex_);
-  for (Communicator* each : communicators_) each->abort();
+  family_->abort();
 }
 
 }  // namespace lockstep::comm

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "comm/nccl/communicator.h"
+#include "comm/nccl/family.h"
 #include "comm/transport/report.h"
 #include "core/stream.h"
 
@@ -19,15 +19,17 @@ namespace lockstep::comm {
 
 class NcclWatch {
  public:
-  /// `post` may be null; communicators must outlive the watch.
-  NcclWatch(Communicator& communicator, std::shared_ptr<Watchpost> post, int rank, double deadline_s);
+  /// Ends all of `family`, to which `communicator` and what is added belong while the watch lives. `post` may
+  /// be null; communicators must outlive the watch.
+  NcclWatch(Communicator& communicator, std::shared_ptr<CommunicatorFamily> family,
+            std::shared_ptr<Watchpost> post, int rank, double deadline_s);
   NcclWatch(const NcclWatch&) = delete;
   NcclWatch& operator=(const NcclWatch&) = delete;
   ~NcclWatch();
 
   /// Another communicator that operations may run on.
   void add(Communicator& communicator);
-  /// An operation that stands between two points of `stream`.
+  /// An operation that stands between two points of `stream`, which must live until its work has run.
   void add(const Operation& operation, Event begin, Event end, Stream& stream);
 
  private:
@@ -47,6 +49,7 @@ class NcclWatch {
   /// Under the lock.
   [[nodiscard]] ncclResult_t asynchronous_error() const;
 
+  std::shared_ptr<CommunicatorFamily> family_;
   std::shared_ptr<Watchpost> post_;
   int rank_;
   double deadline_s_;

@@ -1,4 +1,5 @@
-// Plans of gather, broadcast and barrier: stated rounds and bytes, and every send has its receive.
+// Plans of gather, broadcast and barrier: stated rounds and bytes, and every send has its receive. What a
+// transport is told of recorded work.
 #include "comm/movement.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +7,9 @@
 #include <bit>
 #include <functional>
 #include <vector>
+
+#include "comm/collectives.h"
+#include "tests/comm/sums.h"
 
 namespace lockstep::comm {
 namespace {
@@ -73,6 +77,36 @@ TEST(Barrier, costs_one_message_a_round) {
 TEST(Plans, no_elements_need_no_rounds) {
   EXPECT_TRUE(gather_plan(1, 4, 0).rounds.empty());
   EXPECT_TRUE(broadcast_plan(1, 4, 0, 0).rounds.empty());
+}
+
+/// Keeps what it is told to watch.
+class WatchedTransport final : public Transport {
+ public:
+  explicit WatchedTransport(std::vector<Operation>& told) : told_(told) {}
+  int rank() const noexcept override { return 0; }
+  int size() const noexcept override { return 1; }
+  void transfer(std::span<const Send>, std::span<const Recv>, const Operation&, Stream&) override {}
+  std::unique_ptr<Transport> duplicate() override { return nullptr; }
+  Traffic traffic() const noexcept override { return {}; }
+  void watch(const Operation& operation, const Event&, const Event&, Stream&) override {
+    told_.push_back(operation);
+  }
+
+ private:
+  std::vector<Operation>& told_;
+};
+
+TEST(RecordedWork, is_watched_as_an_operation_of_its_own_each_time_it_runs) {
+  std::vector<Operation> told;
+  const auto collectives = make_collectives(std::make_unique<WatchedTransport>(told), schedule_named("ring"));
+  const auto stream = make_stream(Device{});
+  std::vector<float> data(3);
+  collectives->sum(flat(std::span(data)), *stream);
+  for (int run = 0; run < 2; ++run) collectives->replayed(96, stream->record(), stream->record(), *stream);
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].sequence, 2);
+  EXPECT_EQ(told[1].sequence, 3);
+  EXPECT_EQ(told[1].bytes, 96);
 }
 
 }  // namespace

@@ -1,71 +1,41 @@
-// Who may use a communicator that the watch has aborted: nobody, for NCCL has freed it. Over an NCCL that
-// only counts calls, so no GPU is needed.
+// Who may use a communicator that has been aborted: nobody, for NCCL has freed it.
 #include "comm/nccl/communicator.h"
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "core/error.h"
-
-namespace {
-
-struct Calls {
-  int destroyed = 0, aborted = 0, deregistered = 0;
-} calls;
-std::function<void()> meanwhile;  // in a call of ncclCommAbort
-int communicator_of_nccl = 0;     // stands for what NCCL allocates
-
-}  // namespace
-
-ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int, ncclUniqueId, int, ncclConfig_t*) {
-  *comm = reinterpret_cast<ncclComm_t>(&communicator_of_nccl);
-  return ncclSuccess;
-}
-ncclResult_t ncclCommSplit(ncclComm_t, int, int, ncclComm_t*, ncclConfig_t*) { return ncclSuccess; }
-ncclResult_t ncclCommUserRank(const ncclComm_t, int*) { return ncclSuccess; }
-ncclResult_t ncclCommDestroy(ncclComm_t) { return ++calls.destroyed, ncclSuccess; }
-ncclResult_t ncclCommAbort(ncclComm_t) {
-  if (meanwhile) meanwhile();
-  return ++calls.aborted, ncclSuccess;
-}
-ncclResult_t ncclCommWindowDeregister(ncclComm_t, ncclWindow_t) { return ++calls.deregistered, ncclSuccess; }
-ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* error) {
-  return *error = ncclRemoteError, ncclSuccess;
-}
-ncclResult_t ncclGetVersion(int* version) { return *version = 0, ncclSuccess; }
-const char* ncclGetErrorString(ncclResult_t) { return ""; }
-const char* ncclGetLastError(ncclComm_t) { return ""; }
+#include "tests/comm/cuda/fake_nccl.h"
 
 namespace lockstep::comm {
 namespace {
 
-const auto kWindow = reinterpret_cast<ncclWindow_t>(&communicator_of_nccl);
+class CommunicatorTest : public testing::Test {
+ protected:
+  void SetUp() override { fake_nccl = &calls; }
+  static ncclWindow_t window() { return reinterpret_cast<ncclWindow_t>(fake_nccl); }
+  FakeNccl calls;
+};
 
-TEST(Communicator, is_used_until_it_goes) {
-  calls = {};
+TEST_F(CommunicatorTest, is_used_until_it_goes) {
   {
     Communicator communicator({}, 0, 1, {});
     EXPECT_FALSE(communicator.aborted());
     EXPECT_NE(communicator.get(), nullptr);
-    EXPECT_EQ(communicator.asynchronous_error(), ncclRemoteError);
-    communicator.deregister(kWindow);
+    communicator.deregister(window());
   }
   EXPECT_EQ(calls.deregistered, 1);
   EXPECT_EQ(calls.destroyed, 1);
   EXPECT_EQ(calls.aborted, 0);
 }
 
-TEST(Communicator, that_was_aborted_is_used_no_more) {
-  calls = {};
+TEST_F(CommunicatorTest, that_was_aborted_is_used_no_more) {
   {
     Communicator communicator({}, 0, 1, {});
     communicator.abort();
     communicator.abort();
     EXPECT_TRUE(communicator.aborted());
     EXPECT_THROW(static_cast<void>(communicator.get()), Error);
-    EXPECT_EQ(communicator.asynchronous_error(), ncclSuccess);
-    communicator.deregister(kWindow);  // as memory does that was lent before
+    communicator.deregister(window());  // as memory does that was lent before
   }
   EXPECT_EQ(calls.aborted, 1);
   EXPECT_EQ(calls.deregistered, 0);
@@ -73,16 +43,14 @@ TEST(Communicator, that_was_aborted_is_used_no_more) {
 }
 
 /// NCCL waits in it for the graphs that use the communicator, and whoever holds these must get on.
-TEST(Communicator, that_is_being_aborted_keeps_nobody_waiting) {
-  calls = {};
+TEST_F(CommunicatorTest, that_is_being_aborted_keeps_nobody_waiting) {
   Communicator communicator({}, 0, 1, {});
-  meanwhile = [&] {
+  calls.in_abort = [&] {
     EXPECT_TRUE(communicator.aborted());
     EXPECT_THROW(static_cast<void>(communicator.get()), Error);
-    communicator.deregister(kWindow);
+    communicator.deregister(window());
   };
   communicator.abort();
-  meanwhile = nullptr;
   EXPECT_EQ(calls.aborted, 1);
   EXPECT_EQ(calls.deregistered, 0);
 }
