@@ -1,8 +1,10 @@
 #include "core/yaml_text.h"
 
+#include <algorithm>
 #include <set>
 #include <sstream>
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "core/error.h"
@@ -91,11 +93,54 @@ void refuse_tabs(const std::vector<std::string>& lines, const std::string& origi
   }
 }
 
+/// Hears where the content of a document begins, and keeps nothing of it.
+class Listener final : public YAML::EventHandler {
+ public:
+  using Mark = YAML::Mark;
+  [[nodiscard]] const Mark& start() const noexcept { return start_; }
+  void OnDocumentStart(const Mark& mark) override { start_ = mark, empty_ = true; }
+  void OnDocumentEnd() override {}
+  void OnNull(const Mark& mark, YAML::anchor_t) override { note(mark); }
+  void OnAlias(const Mark& mark, YAML::anchor_t) override { note(mark); }
+  void OnScalar(const Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override {
+    note(mark);
+  }
+  void OnSequenceStart(const Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    note(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    note(mark);
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void note(const Mark& mark) {
+    if (empty_) start_ = mark;
+    empty_ = false;
+  }
+  Mark start_;
+  bool empty_ = true;
+};
+
+/// Refuses what follows the first document. YAML::LoadAll() would do, but at a comma outside of lists it
+/// finds documents without end.
+void refuse_second_document(const std::string& yaml, const Source& source) {
+  std::istringstream stream(yaml);
+  YAML::Parser parser(stream);
+  Listener listener;
+  if (!parser.HandleNextDocument(listener) || !parser.HandleNextDocument(listener)) return;
+  const auto at = static_cast<std::size_t>(std::max(listener.start().pos, 0));
+  if (at < yaml.size() && yaml[at] == ',')
+    throw syntax(source.at(listener.start()), "a comma outside of a list", "put quotes around it");
+  throw syntax(source.at(listener.start()), "more than one YAML document");
+}
+
 YAML::Node load_one(const std::string& yaml, const Source& source) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(yaml);
-    if (documents.size() > 1) throw syntax(source.at(documents[1].Mark()), "more than one YAML document");
-    return documents.empty() ? YAML::Node() : documents[0];
+    refuse_second_document(yaml, source);
+    return YAML::Load(yaml);
   } catch (const YAML::Exception& failure) {
     throw syntax(source.at(failure.mark), "not valid YAML: " + failure.msg,
                  !source.lines.empty() ? kSyntaxHint

@@ -108,6 +108,7 @@ TEST(ConfigRefusal, syntax_errors_name_the_line) {
   expect_refused({"- a\n- b\n", "toy.yaml:1: a config is a map", ""});
   expect_refused({"just words\n", "toy.yaml:1: a config is a map", ""});
   expect_refused({below_train("---\ntrain: {}\n"), "toy.yaml:4: more than one YAML document", ""});
+  expect_refused({",1\n", "toy.yaml:1: a comma outside of a list", "quotes"});
   expect_refused({below_train("  milestones: [[1]]\n"), "toy.yaml:3: a list may hold plain values only", ""});
   expect_refused({"? [a, b]\n: c\n", "toy.yaml:1: a key must be a word", ""});
   expect_refused({"a: &loop\n  b: *loop\n", "toy.yaml:", ""});
@@ -122,6 +123,7 @@ TEST(ConfigRefusal, overrides_are_checked_like_the_file) {
   expect_refused({text, "--set '=3' does not say key=value", ""}, {"=3"});
   expect_refused({text, "--set train.milestones: not valid YAML", ""}, {"train.milestones=[1,"});
   expect_refused({text, "--set: unknown optimizer 'sdg'", "'sgd'"}, {"optimizer=sdg"});
+  expect_refused({text, "--set train.seed: a comma outside of a list", "quotes"}, {"train.seed=,1"});
 }
 
 TEST(ConfigRefusal, missing_file_and_folder_are_refused_by_name) {
