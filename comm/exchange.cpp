@@ -11,6 +11,7 @@
 #include "comm/compress/compression.h"
 #include "comm/note.h"
 #include "core/error.h"
+#include "core/trace.h"
 
 namespace lockstep::comm {
 namespace {
@@ -117,6 +118,7 @@ class BucketExchange final : public GradientExchange {
     for (BucketReport& bucket : last_.compressed) bucket.sample = nullptr;
   }
 
+  void tell(Trace* trace) noexcept override { trace_ = trace; }
   ExchangeReport report() const override {
     const std::lock_guard lock(mutex_);
     return last_;
@@ -130,6 +132,8 @@ class BucketExchange final : public GradientExchange {
   }
 
   void sum(const Bucket& bucket) {
+    const Trace::Span span(trace_, "communication", "bucket " + std::to_string(bucket.index), *stream_,
+                           bucket.range.count * static_cast<std::int64_t>(size_of(gradients_.dtype)));
     note(*stream_, [this] { bucket_began_ = Clock::now(); });
     if (!compression_ || !compression_->exchange(bucket, gradients_, *stream_))
       collectives_.sum(gradients_.part(bucket.range.first, bucket.range.count), *stream_, bucket.index);
@@ -159,6 +163,7 @@ class BucketExchange final : public GradientExchange {
     last_.compressed = compression_->reports(step);
   }
 
+  Trace* trace_ = nullptr;
   std::vector<Bucket> buckets_;
   std::int64_t count_;
   int slots_;

@@ -16,6 +16,10 @@
 #include "core/state.h"
 #include "core/stream.h"
 
+namespace lockstep {
+class Trace;
+}
+
 namespace lockstep::comm {
 
 /// A run of whole slots: slots [first_slot, last_slot) and their elements of the flat array.
@@ -80,6 +84,8 @@ class GradientExchange {
   [[nodiscard]] virtual bool recordable_in(std::int64_t step) const noexcept = 0;
   /// Tells that a step ran from a recording: report() forgets what a sampled step saw.
   virtual void replayed() = 0;
+  /// Tells `trace` from the next begin() on when buckets were summed; null: nobody.
+  virtual void tell(Trace* trace) noexcept = 0;
   /// The stream communication runs on.
   [[nodiscard]] virtual Stream& stream() noexcept = 0;
   /// Of the last step whose finish() the communication stream has passed. Any thread.

@@ -12,7 +12,7 @@
 #include "core/device.h"
 #include "core/memory.h"
 #include "core/recording.h"
-#include "core/stopwatch.h"
+#include "core/stream_clock.h"
 #include "core/stream.h"
 
 namespace lockstep {
@@ -25,7 +25,7 @@ struct Backend {
   DeviceKind kind;
   std::string_view name;
   std::unique_ptr<Stream> (*make_stream)(Device, const StreamOptions&);
-  std::unique_ptr<Stopwatch> (*make_stopwatch)(Device);
+  std::unique_ptr<StreamClock> (*make_stream_clock)(Device);
   /// As memory.h's allocate().
   Memory (*allocate)(Device, std::size_t bytes);
   /// As memory.h's allocate_staging().

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "core/stopwatch.h"
+#include "core/stream_clock.h"
 #include "core/stream.h"
 
 namespace lockstep {
@@ -13,6 +13,6 @@ namespace lockstep {
 /// the order of their arrival.
 [[nodiscard]] std::unique_ptr<Stream> make_host_stream(Device device, const StreamOptions& options);
 
-[[nodiscard]] std::unique_ptr<Stopwatch> make_host_stopwatch(Device device);
+[[nodiscard]] std::unique_ptr<StreamClock> make_host_stream_clock(Device device);
 
 }  // namespace lockstep

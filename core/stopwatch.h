@@ -1,22 +1,32 @@
-// Seconds between two points of a stream, by the clock of whoever runs its work.
+// Seconds between two points of a stream.
 #pragma once
 
 #include <memory>
+#include <utility>
 
-#include "core/stream.h"
+#include "core/stream_clock.h"
 
 namespace lockstep {
 
 class Stopwatch {
  public:
-  virtual ~Stopwatch() = default;
+  explicit Stopwatch(std::unique_ptr<StreamClock> clock) : clock_(std::move(clock)) {}
   /// Each enqueues a point; the stream must have passed both before the stopwatch is destroyed.
-  virtual void start(Stream& stream) = 0;
-  virtual void stop(Stream& stream) = 0;
+  void start(Stream& stream) {
+    clock_->reset();
+    static_cast<void>(clock_->mark(stream));
+  }
+  void stop(Stream& stream) { end_ = clock_->mark(stream); }
   /// Blocks until the stream has passed stop().
-  [[nodiscard]] virtual double seconds() = 0;
+  [[nodiscard]] double seconds() { return clock_->seconds(0, end_); }
+
+ private:
+  std::unique_ptr<StreamClock> clock_;
+  std::size_t end_ = 0;
 };
 
-[[nodiscard]] std::unique_ptr<Stopwatch> make_stopwatch(Device device);
+[[nodiscard]] inline std::unique_ptr<Stopwatch> make_stopwatch(Device device) {
+  return std::make_unique<Stopwatch>(make_stream_clock(device));
+}
 
 }  // namespace lockstep

@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "core/error.h"
+#include "core/trace.h"
 #include "models/fusion.h"
 #include "models/plan.h"
 
@@ -12,6 +13,21 @@ namespace lockstep::models {
 namespace {
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+/// "conv2d+batch_norm+relu"
+std::string ops_of(const Unit& unit) {
+  std::string ops;
+  for (const Node* node : unit.nodes) {
+    if (!ops.empty()) ops += '+';
+    ops += op_name(node->spec);
+  }
+  return ops;
+}
+
+Trace::Span span_of(const Pass& pass, const std::string& what, const Unit& unit, Stream& stream) {
+  if (pass.trace == nullptr) return {nullptr, {}, {}, stream};
+  return {pass.trace, "compute", what + " " + unit.nodes[0]->name + " (" + ops_of(unit) + ")", stream};
+}
 
 class PlannedExecutor final : public Executor {
  public:
@@ -47,7 +63,10 @@ class PlannedExecutor final : public Executor {
 
   void forward(const Pass& pass, Stream& stream) override {
     const Held& held = hold(pass);
-    for (const Unit& unit : units_.units) unit.kernel->forward(held.pass, stream);
+    for (const Unit& unit : units_.units) {
+      const Trace::Span span = span_of(pass, "forward", unit, stream);
+      unit.kernel->forward(held.pass, stream);
+    }
     release_after(stream);
   }
 
@@ -58,10 +77,14 @@ class PlannedExecutor final : public Executor {
     for (const BackwardEvent& event : line_.events) {
       const std::size_t u = at(event.unit);
       if (event.forward) {
+        const Trace::Span span = span_of(pass, "forward again", units_.units[u], stream);
         units_.units[u].kernel->forward(held.repeating, stream);
         continue;
       }
-      if (backward_[u].runs) units_.units[u].kernel->backward(pass_of(held, u), stream);
+      if (backward_[u].runs) {
+        const Trace::Span span = span_of(pass, "backward", units_.units[u], stream);
+        units_.units[u].kernel->backward(pass_of(held, u), stream);
+      }
       if (slots_.ready[u] == complete) continue;
       complete = slots_.ready[u];
       if (ready) ready(complete);
@@ -87,10 +110,7 @@ class PlannedExecutor final : public Executor {
       NodeReport line;
       line.name = unit.nodes[0]->name;
       line.output = layout(unit.output).shape;
-      for (const Node* node : unit.nodes) {
-        if (!line.op.empty()) line.op += '+';
-        line.op += op_name(node->spec);
-      }
+      line.op = ops_of(unit);
       for (int p : unit.parameters) {
         if (!counted[at(p)]) line.parameters += graph_.parameters()[at(p)].shape.count();
         counted[at(p)] = true;

@@ -72,6 +72,13 @@ std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const Bat
   return all.empty() ? "every rank's own gradients are finite: their sum overflowed" : all;
 }
 
+Error diverged(std::int64_t step, const std::string& culprit, bool skips) {
+  return {Fault::diverged, "step " + std::to_string(step) + " is not finite: " + culprit,
+          skips
+              ? "more than train.max_skips steps were skipped: lower the learning rate or clip gradients"
+              : "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"};
+}
+
 void check_replicas_agree(const ParameterStore& store, std::int64_t step, comm::Control& control) {
   const auto own = static_cast<std::int64_t>(store.parameter_hash());
   const std::vector<std::int64_t> hashes = control.gather(own);

@@ -20,10 +20,13 @@ constexpr Setting kRun[] = {
     {"seed", SettingType::integer, "1", "of everything random: initial weights, order, augmentation, dropout",
      "[0,inf)"},
     {"log_every", SettingType::integer, "10", "steps between logged steps", "[1,inf)"},
+    {"trace_steps", SettingType::integer, "0",
+     "so many steps are traced: trace/rank-R.json in the run directory shows what each rank did when",
+     "[0,inf)"},
+    {"trace_from", SettingType::integer, "10", "the first traced step", "[0,inf)"},
     {"deadline_s", SettingType::real, "300",
      "seconds any wait for a peer may take before the job ends; over NCCL also a recorded microbatch with "
-     "its "
-     "waits",
+     "its waits",
      "(0,inf)"},
 };
 constexpr Setting kBatch[] = {

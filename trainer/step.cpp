@@ -1,5 +1,6 @@
 #include "trainer/step.h"
 
+#include <chrono>
 #include <cstddef>
 #include <utility>
 #include <variant>
@@ -126,6 +127,7 @@ void StepEngine::close_record(const std::shared_ptr<Record>& record) {
 void StepEngine::enqueue(std::int64_t step, float rate, data::Loader& loader, bool stop) {
   const float mean = 1.0f / static_cast<float>(options_.global_microbatches);
   const StepOpening opening{.step = step, .rate = rate, .mean = mean, .stop = stop};
+  if (trace_ != nullptr) trace_->enter(step);
   const auto record = open_record(opening);
   for (std::int64_t j = 0; j < options_.microbatches; ++j) {
     feed(loader);
@@ -141,7 +143,10 @@ void StepEngine::feed(data::Loader& loader) {
     feeds_.front().wait();
     feeds_.pop_front();
   }
+  const auto asked = std::chrono::steady_clock::now();
   const data::Microbatch& batch = loader.next();
+  if (trace_ != nullptr) trace_->add("host", "wait for data", asked, std::chrono::steady_clock::now());
+  const Trace::Span span(trace_, "compute", "feed", compute_);
   replica_.executor().feed(batch.input, batch.target, compute_);
   feeds_.push_back(compute_.record());
   first_position_ = batch.first_position;
@@ -173,7 +178,8 @@ void StepEngine::microbatch(std::int64_t j, const StepOpening& opening) {
   if (position_.span.count > 0)
     kernels_.set_position(static_cast<std::int64_t*>(position_.span.data), first_position_, compute_);
   // The first step lets libraries and scratch memory settle.
-  if (!records_ || enqueued_ == 0 || !exchange_->recordable_in(opening.step)) return compute(j, opening);
+  if (!records_ || trace_ != nullptr || enqueued_ == 0 || !exchange_->recordable_in(opening.step))
+    return compute(j, opening);
   Recorded& recorded = recordings_[recording_key(j)];
   if (recorded.work != nullptr) {
     replayed_bytes_ += recorded.bytes;
@@ -195,6 +201,7 @@ models::Pass StepEngine::pass_of(std::int64_t j, FlatSpan statistics) {
   if (gradient_tree_) pass.gradients = gradient_tree_->target(static_cast<int>(j));
   pass.statistics = statistics.part(0, statistics.count - kTailElements);
   pass.accumulate = !gradient_tree_ && j > 0;
+  pass.trace = trace_;
   pass.first_sample = first_position_;
   if (position_.span.count > 0) pass.first_sample_at = static_cast<const std::int64_t*>(position_.span.data);
   if (options_.rule.scaling.dynamic) pass.loss_scale = &scalars()->loss_scale;
@@ -222,6 +229,7 @@ void StepEngine::compute(std::int64_t j, const StepOpening& opening) {
       pass, [&](int complete) { gradients_ready(index, complete); }, compute_);
   if (!last) return;
   await_sums();
+  const Trace::Span span(trace_, "compute", "update", compute_);
   finish_norm();
   exchange_->settle(&scalars()->skip, compute_);
   update();
@@ -237,28 +245,6 @@ void StepEngine::gradients_ready(int microbatch, int complete) {
     gradient_tree_->complete(microbatch, elements, compute_);
   }
   if (last && (options_.overlap || whole)) exchange_->complete(complete, compute_.record());
-}
-
-bool StepEngine::compresses() const { return exchange_->nonfinite().count > 0; }
-
-void StepEngine::sum_statistics() {
-  Stream& stream = exchange_->stream();
-  stream.wait(compute_.record());
-  if (compresses()) {
-    const auto* nonfinite = static_cast<const std::int64_t*>(exchange_->nonfinite().data);
-    kernels_.poison(tail_of(statistics_.span), nonfinite, stream);
-  }
-  collectives_.sum(statistics_.span, stream);
-}
-
-void StepEngine::await_sums() {
-  Stream& stream = exchange_->stream();
-  kernels_.begin_wait(scalars(), compute_);
-  if (compresses()) sum_statistics();
-  add_first_squares();
-  exchange_->finish(compute_);
-  compute_.wait(stream.record());
-  kernels_.end_wait(scalars(), compute_);
 }
 
 StepResult StepEngine::collect() {
@@ -281,6 +267,11 @@ StepResult StepEngine::collect() {
   result.exposed_comm_s = static_cast<double>(scalars.waited_s);
   staging_.push_back(std::move(flight.record->scalars));
   return result;
+}
+
+void StepEngine::tell(Trace* trace) noexcept {
+  trace_ = trace;
+  exchange_->tell(trace);
 }
 
 int StepEngine::in_flight() const noexcept { return static_cast<int>(flights_.size()); }

@@ -20,6 +20,7 @@
 #include "core/memory.h"
 #include "core/recording.h"
 #include "core/stream.h"
+#include "core/trace.h"
 #include "data/loader.h"
 #include "trainer/optim/optimizer.h"
 #include "trainer/replica.h"
@@ -81,6 +82,9 @@ class StepEngine {
   [[nodiscard]] StepResult collect();
   /// Steps enqueued and not yet collected.
   [[nodiscard]] int in_flight() const noexcept;
+  /// Tells `trace` from the next step on what is done when; null: nobody. Such steps do not run from
+  /// recordings.
+  void tell(Trace* trace) noexcept;
   /// Clears `skip` after all steps were collected.
   void acknowledge();
 
@@ -162,6 +166,7 @@ class StepEngine {
   };
   std::map<std::int64_t, Recorded> recordings_;
   std::int64_t replayed_bytes_ = 0;  ///< sent by recordings, which no transport counts
+  Trace* trace_ = nullptr;
   std::deque<Event> feeds_;
   std::deque<Flight> flights_;
 };

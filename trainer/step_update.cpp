@@ -1,5 +1,5 @@
-// The end of a step: the norm of the summed gradients, the update, and with a sharded optimizer the exchange
-// of updated values.
+// The end of a step: the sums over ranks, the norm of the summed gradients, the update, and with a sharded
+// optimizer the exchange of updated values.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -25,6 +25,31 @@ void StepEngine::place_optimizer() {
 
 StepTail* StepEngine::tail_of(FlatSpan array) noexcept {
   return reinterpret_cast<StepTail*>(array.at(array.count - kTailElements));
+}
+
+bool StepEngine::compresses() const { return exchange_->nonfinite().count > 0; }
+
+void StepEngine::sum_statistics() {
+  Stream& stream = exchange_->stream();
+  stream.wait(compute_.record());
+  if (compresses()) {
+    const auto* nonfinite = static_cast<const std::int64_t*>(exchange_->nonfinite().data);
+    kernels_.poison(tail_of(statistics_.span), nonfinite, stream);
+  }
+  const Trace::Span span(trace_, "communication", "statistics and loss", stream,
+                         static_cast<std::int64_t>(statistics_.span.bytes()));
+  collectives_.sum(statistics_.span, stream);
+}
+
+void StepEngine::await_sums() {
+  const Trace::Span span(trace_, "compute", "wait for sums", compute_);
+  Stream& stream = exchange_->stream();
+  kernels_.begin_wait(scalars(), compute_);
+  if (compresses()) sum_statistics();
+  add_first_squares();
+  exchange_->finish(compute_);
+  compute_.wait(stream.record());
+  kernels_.end_wait(scalars(), compute_);
 }
 
 /// A GPU adds the squares of what has come while the last bucket is on its way. Not in reproducible mode:

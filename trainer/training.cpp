@@ -15,6 +15,7 @@
 #include "trainer/resume.h"
 #include "trainer/run_facts.h"
 #include "trainer/signals.h"
+#include "trainer/trace_window.h"
 #include "trainer/tune.h"
 #include "trainer/weights.h"
 
@@ -48,7 +49,8 @@ class Training final : public PreparedRun {
         compute_(compute_stream(config, replica_.device())),
         rate_(config.section("rate"),
               rate_shapes().create(config.part_name("rate_shape"), config.part("rate_shape")), plan_.global,
-              plan_.steps) {
+              plan_.steps),
+        trace_(config.section("run"), plan_.steps) {
     load_initial_weights();
     optimizer_ = optimizers().create(config.part_name("optimizer"), config.part("optimizer"),
                                      replica_.store().layout(), replica_.device());
@@ -65,6 +67,9 @@ class Training final : public PreparedRun {
     };
     options.gradient_memory = [this](std::size_t bytes) { return collectives_->shared_memory(bytes); };
     return options;
+  }
+  void tell(const std::string& note) {
+    if (!note.empty()) log_->note(note);
   }
   void load_initial_weights();
   void resume();
@@ -100,6 +105,7 @@ class Training final : public PreparedRun {
   std::string stop_reason_;
   Evaluation evaluation_;
 
+  TraceWindow trace_;
   Progress at_;
   bool stop_ = false;
   float last_loss_ = 0;
@@ -123,7 +129,7 @@ void Training::make_engine(const StateReader& saved) {
   if (!schedule_choice_.empty() && device_ != Device{})
     reconnect(config_, world_, schedule_, replica_.store(), {collectives_, batch_norm_sum_});
   choice_ = choose_compressor(saved, options.exchange, replica_.store().layout(), *collectives_, control_);
-  if (!choice_.why.empty()) log_->note(choice_.why);
+  tell(choice_.why);
   adopt(choice_.compressor, saved, options.exchange.compression);
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
   for (const std::string& note : compression_notes(config_, engine_->exchange())) log_->note(note);
@@ -138,8 +144,7 @@ void Training::resume() {
   make_engine(shared);
   if (!found) return;
   engine_->load(shared);
-  const std::string note = load_residuals(*found, engine_->exchange(), control_);
-  if (!note.empty()) log_->note(note);
+  tell(load_residuals(*found, engine_->exchange(), control_));
   at_.load(shared.scope("progress"), found->step);
 }
 
@@ -181,13 +186,10 @@ Outcome Training::run(RunLog& log, const TrainingOptions& options) {
     if (at_.due(config_.section("checkpoint").integer("every_steps"))) save_now();
     last_finish_ = Clock::now();
   }
-  if (stop_ && at_.done < plan_.steps) {
-    save_now();
-    return close("stopped");
-  }
-  evaluate_now();
+  const bool stopped = stop_ && at_.done < plan_.steps;
+  if (!stopped) evaluate_now();
   save_now();
-  return close("done");
+  return close(stopped ? "stopped" : "done");
 }
 
 /// Runs steps up to `boundary`, or until some rank was asked to stop.
@@ -195,6 +197,7 @@ void Training::advance(std::int64_t boundary) {
   while (at_.done < boundary) {
     while (at_.next < boundary && !stop_ && engine_->in_flight() < kInFlight) {
       if (options_.asked_to_stop && stop_reason_.empty()) stop_reason_ = options_.asked_to_stop();
+      trace_.before(at_.next, *engine_, *compute_, control_);
       engine_->enqueue(at_.next, rate_.at(at_.next), *loader_, !stop_reason_.empty());
       ++at_.next;
     }
@@ -210,12 +213,10 @@ void Training::finish_step() {
     log_->note("asked to stop" + (stop_reason_.empty() ? "" : " by " + stop_reason_) +
                ": finishing the step and saving");
   }
-  if (result.skipped) {
-    handle_nonfinite(result);
-    return;
-  }
+  if (result.skipped) return handle_nonfinite(result);
   if (result.overflowed) log_->note(overflow_text(result));
   at_.done = result.step + 1;
+  tell(trace_.after(at_.done, *engine_, options_.run_directory, world_.rank()));
   last_loss_ = result.loss;
   const double waited = loader_->waited_s();
   log_->step({result, seconds_since(last_finish_), waited - data_waited_});
@@ -229,12 +230,8 @@ void Training::handle_nonfinite(const StepResult& result) {
   const std::string culprit = diagnose_nonfinite(replica_, *loader_, plan_, result.step, control_, *compute_);
   const bool stop = config_.section("train").text("on_nonfinite") == "stop";
   ++at_.skips;
-  if (stop || at_.skips > config_.section("train").integer("max_skips")) {
-    throw Error(
-        Fault::diverged, "step " + std::to_string(result.step) + " is not finite: " + culprit,
-        stop ? "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"
-             : "more than train.max_skips steps were skipped: lower the learning rate or clip gradients");
-  }
+  if (stop || at_.skips > config_.section("train").integer("max_skips"))
+    throw diverged(result.step, culprit, !stop);
   log_->note("skipped step " + std::to_string(result.step) + ": " + culprit);
   engine_->acknowledge();
   at_.done = at_.next = result.step + 1;
@@ -274,6 +271,7 @@ void Training::save_now() {
 }
 
 Outcome Training::close(const std::string& status) {
+  tell(trace_.close(*engine_, options_.run_directory, world_.rank()));
   Outcome outcome;
   outcome.exit_code = status == "done" ? 0 : kStoppedExitCode;
   outcome.end = {status, at_.done, replica_.store().parameter_hash(), replica_.store().state_hash(),

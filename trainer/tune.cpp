@@ -10,6 +10,7 @@
 #include "core/backends.h"
 #include "core/recording.h"
 #include "core/state.h"
+#include "core/stopwatch.h"
 #include "trainer/parts.h"
 
 namespace lockstep::trainer {

@@ -66,7 +66,7 @@ const Backend cuda_backend = {
     .kind = DeviceKind::cuda,
     .name = "cuda",
     .make_stream = cuda::make_cuda_stream,
-    .make_stopwatch = cuda::make_cuda_stopwatch,
+    .make_stream_clock = cuda::make_cuda_stream_clock,
     .allocate = allocate_on_gpu,
     .allocate_staging =
         [](Device device, std::size_t bytes) {

@@ -5,12 +5,12 @@
 
 #include <memory>
 
-#include "core/stopwatch.h"
+#include "core/stream_clock.h"
 #include "core/stream.h"
 
 namespace lockstep::cuda {
 
 [[nodiscard]] std::unique_ptr<Stream> make_cuda_stream(Device device, const StreamOptions& options);
-[[nodiscard]] std::unique_ptr<Stopwatch> make_cuda_stopwatch(Device device);
+[[nodiscard]] std::unique_ptr<StreamClock> make_cuda_stream_clock(Device device);
 
 }  // namespace lockstep::cuda

@@ -18,6 +18,10 @@
 #include "core/stream.h"
 #include "models/graph.h"
 
+namespace lockstep {
+class Trace;
+}
+
 namespace lockstep::models {
 
 /// An activation as the backend stores it. `storage` null: dense. Stored elements = storage->stored_count()
@@ -66,6 +70,8 @@ struct Pass {
   bool losses_only = false;
   /// For measurements: attention runs its matrix products alone, on whatever lies in memory.
   bool products_only = false;
+  /// Where an executor tells what kernels do when; null: nowhere.
+  Trace* trace = nullptr;
 };
 
 /// What a loss kernel writes for a row that does not count (its target is ignored, or its sample lies at or
