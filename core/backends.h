@@ -12,8 +12,8 @@
 #include "core/device.h"
 #include "core/memory.h"
 #include "core/recording.h"
-#include "core/stream_clock.h"
 #include "core/stream.h"
+#include "core/stream_clock.h"
 
 namespace lockstep {
 

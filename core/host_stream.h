@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "core/stream_clock.h"
 #include "core/stream.h"
+#include "core/stream_clock.h"
 
 namespace lockstep {
 

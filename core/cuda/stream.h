@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "core/stream_clock.h"
 #include "core/stream.h"
+#include "core/stream_clock.h"
 
 namespace lockstep::cuda {
 
