@@ -132,7 +132,8 @@ class BucketExchange final : public GradientExchange {
   }
 
   void sum(const Bucket& bucket) {
-    const Trace::Span span(trace_, "communication", "bucket " + std::to_string(bucket.index), *stream_,
+    const std::string name = trace_ == nullptr ? "" : "bucket " + std::to_string(bucket.index);
+    const Trace::Span span(trace_, "communication", name, *stream_,
                            bucket.range.count * static_cast<std::int64_t>(size_of(gradients_.dtype)));
     note(*stream_, [this] { bucket_began_ = Clock::now(); });
     if (!compression_ || !compression_->exchange(bucket, gradients_, *stream_))

@@ -41,13 +41,14 @@ std::vector<TracedSpan> Trace::spans() {
   return spans;
 }
 
-Trace::Span::Span(Trace* trace, std::string track, std::string name, Stream& stream, std::int64_t bytes)
+Trace::Span::Span(Trace* trace, std::string_view track, std::string_view name, Stream& stream,
+                  std::int64_t bytes)
     : trace_(trace), stream_(stream) {
   if (trace_ == nullptr) return;
   index_ = trace_->entries_.size();
   const std::size_t begin = trace_->clock_->mark(stream_);
   trace_->entries_.push_back(
-      {{std::move(track), std::move(name), trace_->step_, bytes, 0, 0}, Points{begin, begin}});
+      {{std::string(track), std::string(name), trace_->step_, bytes, 0, 0}, Points{begin, begin}});
 }
 
 Trace::Span::~Span() {

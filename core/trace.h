@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/stream_clock.h"
@@ -38,7 +39,7 @@ class Trace {
   /// Enqueues its begin where it is made and its end where it goes. Does nothing where `trace` is null.
   class Span {
    public:
-    Span(Trace* trace, std::string track, std::string name, Stream& stream, std::int64_t bytes = 0);
+    Span(Trace* trace, std::string_view track, std::string_view name, Stream& stream, std::int64_t bytes = 0);
     ~Span();
     Span(const Span&) = delete;
     Span& operator=(const Span&) = delete;
