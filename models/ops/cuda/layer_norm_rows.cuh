@@ -21,6 +21,7 @@ constexpr int kNormThreads = 32 * kNormWarps;
 
 struct Moments {
   float mean, inverse;  ///< inverse: 1 / deviation
+  __device__ __forceinline__ float normalised(float x) const { return (x - mean) * inverse; }
 };
 struct NormWeights {
   const float *weight, *bias;
@@ -90,8 +91,7 @@ __global__ void __launch_bounds__(kNormThreads)
     load_floats(weights.weight + at, w);
     load_floats(weights.bias + at, b);
 #pragma unroll
-    for (int i = 0; i < kCount; ++i)
-      w[i] = (to_float(held.packs[p].values[i]) - m.mean) * m.inverse * w[i] + b[i];
+    for (int i = 0; i < kCount; ++i) w[i] = m.normalised(to_float(held.packs[p].values[i])) * w[i] + b[i];
     Pack<T> pack;
     from_floats(w, pack.values);
     pack.store(y + row * width + at);
@@ -119,7 +119,7 @@ __device__ __forceinline__ RowMeans sum_row(const T* x, const T* dy, const float
     load_floats(weight + at, w);
 #pragma unroll
     for (int i = 0; i < Pack<T>::kCount; ++i) {
-      const float hat = (to_float(values.values[i]) - m.mean) * m.inverse;
+      const float hat = m.normalised(to_float(values.values[i]));
       const float d = to_float(gradients.values[i]);
       sums.weight[p][i] += d * hat;
       sums.bias[p][i] += d;
@@ -142,7 +142,7 @@ __device__ __forceinline__ void store_row_gradient(const T* x, const T* dy, cons
     load_floats(weight + at, w);
 #pragma unroll
     for (int i = 0; i < Pack<T>::kCount; ++i) {
-      const float hat = (to_float(values.values[i]) - m.mean) * m.inverse;
+      const float hat = m.normalised(to_float(values.values[i]));
       const float g = to_float(gradients.values[i]) * w[i];
       w[i] = m.inverse * (g - means.gradient - hat * means.product);
     }

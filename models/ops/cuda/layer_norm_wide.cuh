@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kNormThreads)
   gradient = block_sum(gradient, room) / static_cast<float>(width);
   product = block_sum(product, room) / static_cast<float>(width);
   for (std::int64_t i = threadIdx.x; i < width; i += kNormThreads) {
-    const float hat = (to_float(x[first + i]) - m.mean) * m.inverse;
+    const float hat = m.normalised(to_float(x[first + i]));
     const float d = m.inverse * (to_float(dy[first + i]) * weight[i] - gradient - hat * product);
     dx[first + i] = from_float<T>(add ? to_float(dx[first + i]) + d : d);
   }
