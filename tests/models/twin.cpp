@@ -51,6 +51,7 @@ class Run {
         state_(backend.device(), executor_->state_layout().stored_count(), T{0}),
         statistics_(backend.device(), executor_->state_layout().stored_count(), T(77)),
         mean_loss_(backend.device(), 1, 0.0F),
+        loss_scale_(backend.device(), 1, settings.loss_scale),
         working_(make_array(backend.device(), settings.compute, values_.span().count)) {
     for (const Slot& slot : executor_->parameter_layout().slots()) {
       auto numbers = normals(slot.shape.count(), slot.name, 0);
@@ -67,12 +68,14 @@ class Run {
     state_.to_device();
     statistics_.to_device();
     mean_loss_.to_device();
+    loss_scale_.to_device();
   }
 
   RunResult operator()() {
     if (settings_.compute != Dtype::f32) vector::cast(values_.span(), working_.span, *stream_);
     for (int j = 0; j < settings_.microbatches; ++j) microbatch(j);
     gradients_.to_host();
+    for (T& each : gradients_.host) each /= static_cast<T>(settings_.loss_scale);
     statistics_.to_host();
     mean_loss_.to_host();
     RunResult result;
@@ -137,6 +140,7 @@ class Run {
     pass.first_sample = 100 + j * graph_.microbatch();
     pass.rows = settings_.rows;
     pass.losses_only = settings_.losses_only;
+    if (settings_.loss_scale != 1) pass.loss_scale = static_cast<const float*>(loss_scale_.span().data);
     const auto number = static_cast<std::uint64_t>(settings_.first + j);
     const void* input = sample(graph_.input(), number, numbers_, ids_);
     const void* target = sample(graph_.target(), number, wanted_, labels_);
@@ -158,7 +162,7 @@ class Run {
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Stream> stream_;
   Mirrored<T> values_, gradients_, state_, statistics_;
-  Mirrored<float> mean_loss_;
+  Mirrored<float> mean_loss_, loss_scale_;
   FlatArray working_;
   std::vector<T> numbers_, wanted_, losses_, prediction_;
   std::vector<std::int32_t> ids_, labels_;
@@ -186,6 +190,7 @@ RunResult run_reference(const Graph& graph, const RunSettings& settings) {
   const auto backend = make_reference_backend<double>({});
   RunSettings wide = settings;
   wide.compute = Dtype::f32;
+  wide.loss_scale = 1;
   return Run<double>(*backend, graph, wide)();
 }
 

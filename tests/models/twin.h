@@ -29,6 +29,7 @@ struct RunSettings {
   int first = 0;               ///< number of the first microbatch: other samples
   double offset = 0;           ///< added to the input
   Dtype compute = Dtype::f32;  ///< of the backend; 16 bits: parameters are rounded first
+  float loss_scale = 1;        ///< of the backend on a GPU: its gradients are as many times larger until read
   bool tf32 = false;
 };
 
