@@ -35,6 +35,7 @@ class Rig {
   Rig& operator=(const Rig&) = delete;
 
   [[nodiscard]] Executor& executor() { return *executor_; }
+  [[nodiscard]] Stream& stream() { return *stream_; }
   void step() {
     forward();
     backward();
@@ -48,13 +49,16 @@ class Rig {
   double backward() {
     return timed([this] { executor_->backward(pass_, {}, *stream_); });
   }
-  double update() {
-    return timed([this] {
-      if (update_) update_(store_, *stream_);
-    });
+  [[nodiscard]] bool has_update() const { return update_ != nullptr; }
+  void enqueue_update() {
+    if (update_) update_(store_, *stream_);
   }
+  double update() {
+    return timed([this] { enqueue_update(); });
+  }
+  void enqueue_kernel(int number, bool backward) { executor_->run_kernel(number, backward, pass_, *stream_); }
   double kernel(int number, bool backward) {
-    return timed([=, this] { executor_->run_kernel(number, backward, pass_, *stream_); });
+    return timed([=, this] { enqueue_kernel(number, backward); });
   }
   /// The matrix products of attention alone.
   double products(int number, bool backward) {
@@ -62,11 +66,10 @@ class Rig {
     pass.products_only = true;
     return timed([&] { executor_->run_kernel(number, backward, pass, *stream_); });
   }
-
- private:
   /// By the backend's clock, or the compute thread's processor time.
   double timed(const std::function<void()>& work);
 
+ private:
   std::unique_ptr<Executor> executor_;
   ParameterStore store_;
   FlatArray statistics_, working_;

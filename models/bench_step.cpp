@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "models/bench_families.h"
 #include "models/bench_rig.h"
 
 namespace lockstep::models {
@@ -144,6 +145,7 @@ struct Measured {
   std::optional<KernelSeries> fused, single, products;
   std::vector<NodeReport> report, alone;
   std::size_t arena_bytes = 0;
+  StepPieces pieces;
 };
 
 /// One executor and its share of a round.
@@ -168,6 +170,7 @@ class Parts {
     to_.fused.emplace(*rig);
     to_.report = rig->executor().report();
     Rig& r = *rig;
+    if (options_.sustain_s > 0) to_.pieces = measure_pieces(r, options_.sustain_s);
     return {std::move(rig), [this, &r] { to_.fused->round(r, options_.repetitions); }};
   }
   [[nodiscard]] Part single() const {
@@ -221,6 +224,7 @@ StepBench bench_step(const Graph& graph, Backend& backend, const StepBenchOption
   measure(Parts(graph, backend, options, m), !on_gpu(backend), options.rounds);
   m.steps.report_to(bench);
   bench.arena_bytes = m.arena_bytes;
+  bench.pieces = std::move(m.pieces);
   for (std::size_t k = 0; k < m.report.size(); ++k) {
     bench.kernels.push_back(
         {m.report[k], median(m.fused->forward[k].rounds), median(m.fused->backward[k].rounds)});

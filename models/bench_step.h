@@ -27,6 +27,8 @@ struct StepBenchOptions {
   bool fuse = true;            ///< of the step under test
   /// Clock the compute thread's processor time, not the wall: for busy machines. Meaningful for one thread.
   bool processor_time = false;
+  double sustain_s =
+      0;              ///< above 0: families of kernels are measured too, each for so long (bench_families.h)
   StepUpdate update;  ///< part of the step when given
 };
 
@@ -34,6 +36,25 @@ struct StepBenchOptions {
 struct KernelTime {
   NodeReport node;
   double forward_s = 0, backward_s = 0;
+};
+
+/// All kernels of the step that do the same fused operations, forward and backward, run as one piece.
+struct FamilyTime {
+  std::string operations;  ///< as NodeReport::op
+  int kernels = 0;
+  double seconds = 0;
+  double flops = 0, bytes = 0;  ///< of their Work, both ways
+  bool products = false;        ///< convolutions, matrix products or attention: bound by arithmetic
+};
+
+/// The step in pieces, each run again and again until the clocks have settled; on a GPU each is one graph, so
+/// that no time of the host is in it.
+struct StepPieces {
+  std::vector<FamilyTime> families;
+  double kernels_s = 0;         ///< all kernels, in the step's order
+  double products_s = 0;        ///< convolutions, matrix products and attention, in the step's order
+  double update_s = 0;          ///< of StepBenchOptions::update, when given
+  double copy_bytes_per_s = 0;  ///< of a long copy within the device's memory, read and written
 };
 
 struct StepBench {
@@ -49,6 +70,7 @@ struct StepBench {
   /// Time of the step over the summed times of its convolutions, products and norms: the median over rounds,
   /// since what slows a machine down for a while slows both.
   double ratio = 0;
+  StepPieces pieces;  ///< empty without StepBenchOptions::sustain_s
 
   [[nodiscard]] double flops_per_s() const { return step_flops / step_s; }
 };

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/memory.h"
+#include "models/bench_families.h"
 #include "models/bench_step.h"
 
 namespace lockstep::models {
@@ -44,6 +45,22 @@ double kernels_alone_s(const StepBench& bench) {
   return sum;
 }
 
+nlohmann::ordered_json pieces_json(const StepBench& bench) {
+  const StepPieces& pieces = bench.pieces;
+  nlohmann::ordered_json out{{"products_ms", pieces.products_s * 1e3},
+                             {"kernels_ms", pieces.kernels_s * 1e3},
+                             {"update_ms", pieces.update_s * 1e3},
+                             {"floor_ms", floor_of(pieces) * 1e3},
+                             {"copy_gb_per_s", pieces.copy_bytes_per_s * 1e-9},
+                             {"families", nlohmann::ordered_json::array()}};
+  for (const FamilyTime& family : pieces.families)
+    out["families"].push_back({{"operations", family.operations},
+                               {"kernels", family.kernels},
+                               {"ms", family.seconds * 1e3},
+                               {"least_ms", ceiling_of(family, bench) * 1e3}});
+  return out;
+}
+
 }  // namespace
 
 std::string table_of(const StepBench& bench) {
@@ -62,7 +79,7 @@ std::string table_of(const StepBench& bench) {
       fmt::format("achieved {:.1f} GFLOP/s, {:.0f} % of the measured matrix-product peak of {:.1f} GFLOP/s\n",
                   bench.flops_per_s() * 1e-9, bench.flops_per_s() / bench.peak_flops_per_s * 100,
                   bench.peak_flops_per_s * 1e-9);
-  return text;
+  return text + table_of_pieces(bench);
 }
 
 std::string json_of(const StepBench& bench) {
@@ -89,6 +106,7 @@ std::string json_of(const StepBench& bench) {
                               {"forward_flops", each.node.work.forward_flops},
                               {"backward_flops", each.node.work.backward_flops}});
   }
+  if (!bench.pieces.families.empty()) out["pieces"] = pieces_json(bench);
   return out.dump(2);
 }
 

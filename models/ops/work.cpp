@@ -130,7 +130,10 @@ Work work_of(const KernelRequest& request, std::size_t element_bytes) {
   const auto output = static_cast<double>(shape(nodes.back()->output).count());
   const bool wanted = has_gradient(graph, request.node->inputs.front());
   total.forward_bytes = activations * (inputs + output) + weights;
-  if (has_gradient(graph, nodes.back()->output))
+  // A loss can leave its gradient in its input's place while it reads that.
+  if (graph.loss() == nodes.back()->output)
+    total.backward_bytes = wanted ? activations * inputs : 0;
+  else if (has_gradient(graph, nodes.back()->output))
     total.backward_bytes = activations * ((wanted ? 2 : 1) * inputs + output) + 2 * weights;
   return total;
 }

@@ -19,7 +19,7 @@ const Page kPages[] = {
     {"bench allreduce",
      {"--min", "--max", "--factor", "--iterations", "--warmup", "--type", "--schedule", "--compress",
       "--json"}},
-    {"bench step", {"CONFIG.yaml", "--set", "--rounds", "--processor-time", "--json"}},
+    {"bench step", {"CONFIG.yaml", "--set", "--rounds", "--processor-time", "--sustain", "--json"}},
     {"data", {"import", "generate", "info", "idx", "cifar", "images", "text", "tokens", "hdf5", "weather"}},
     {"data import", {"idx", "cifar", "images", "text", "tokens", "hdf5"}},
     {"data import idx", {"--input", "--class-names", "--classes", "--output", "--compression"}},

@@ -137,6 +137,8 @@ cxxopts::Options step_usage() {
       ("s,set", "override a key of the config", cxxopts::value<std::vector<std::string>>())   //
       ("n,rounds", "medians over so many rounds", cxxopts::value<int>()->default_value("7"))  //
       ("processor-time", "clock the compute thread's processor time: for busy machines")      //
+      ("sustain", "also run each family of kernels for so many seconds, beside what bounds it",
+       cxxopts::value<double>()->default_value("0"))  //
       ("json", "also write the measurement to this file",
        cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
@@ -185,6 +187,7 @@ int bench_step(Context& context) {
                                                       .threads = options.backend_options.threads,
                                                       .rounds = (*words)["rounds"].as<int>(),
                                                       .processor_time = words->count("processor-time") > 0,
+                                                      .sustain_s = (*words)["sustain"].as<double>(),
                                                       .update = update_of(config)});
   std::printf("%s", models::table_of(bench).c_str());
   write_json((*words)["json"].as<std::string>(), models::json_of(bench));
