@@ -19,6 +19,11 @@ constexpr auto kExactSteps = "exact_steps";
 /// start", after 200 of 1000 steps.
 constexpr std::pair<const char*, const char*> kBadWithAdam[] = {{"ef_sign", "0.22"}, {"random_k", "0.24"}};
 
+bool does_without_feedback(const Config& config, std::string_view compressor) {
+  return compressor == "random_k" && config.part_name("optimizer") == "adamw" &&
+         !config.part("compress", compressor).boolean("adam_feedback");
+}
+
 }  // namespace
 
 bool compresses_with(const Config& config, std::string_view compressor) {
@@ -91,7 +96,7 @@ std::vector<std::string> compression_notes(const Config& config, const comm::Gra
   if ((optimizer != "adamw" && optimizer != "lamb") || exchange.momentum() != comm::MomentumKind::none)
     return notes;
   for (const auto& [name, loss] : kBadWithAdam) {
-    if (!compresses_with(config, name)) continue;
+    if (!compresses_with(config, name) || does_without_feedback(config, name)) continue;
     notes.push_back("compression: " + std::string(name) + " fits " + optimizer +
                     " badly: its bursts enter the second moment. With adamw a small GPT lost " + loss +
                     " nats after an exact fifth (docs/compression.md); sign_vote with adamw, or onebit_adam, "

@@ -4,7 +4,9 @@
 // topk: every rank picks for itself and sends values and indices to all: (p - 1) * 8 k bytes, so it pays for
 // few ranks and small densities. shared_topk (CLT-k of ScaleCom, Chen et al. 2020): rank (step mod p) picks
 // and broadcasts its indices; all send these k values through the all-reduce: bytes do not grow with p.
-// random_k: indices drawn from a shared seed, one from each of k equal stretches; none are sent.
+// random_k: indices drawn from a shared seed, one from each of k equal stretches; none are sent. With Adam it
+// has no feedback by default: what waits comes in bursts, which enter the second moment, and unbiased values
+// of half the elements lost less (docs/compression.md).
 #include <algorithm>
 #include <cmath>
 
@@ -22,11 +24,20 @@ constexpr Setting kFeedback = {"feedback", SettingType::boolean, "true",
                                "error feedback: keep what was not sent for the next step"};
 constexpr Setting kTopK[] = {density("0.1"), kFeedback};
 constexpr Setting kSharedTopK[] = {
-    density("0.25"),
+    density("0.4"),
     kFeedback,
     {"filter", SettingType::real, "1",
      "share of the new rest that enters the residual; below 1 it filters noise of large batches", "(0,1]"}};
-constexpr Setting kRandomK[] = {density("0.1"), kFeedback};
+constexpr Setting kRandomK[] = {
+    density("0.5"),
+    kFeedback,
+    {"adam_feedback", SettingType::boolean, "false",
+     "error feedback with optimizer adamw too; false: there what is sent stands for all (1/density)"}};
+
+bool keeps_rest(const Options& options, const CompressorContext& context) {
+  const bool adam = context.momentum_kind == MomentumKind::average;
+  return options.boolean("feedback") && (!adam || options.boolean("adam_feedback"));
+}
 
 class TopK final : public Compressor {
  public:
@@ -55,8 +66,8 @@ class TopK final : public Compressor {
 /// Values at indices that all ranks know: an all-reduce of k numbers.
 class SharedIndices : public Compressor {
  public:
-  SharedIndices(const Options& options, const CompressorContext& context)
-      : Compressor(context, options.boolean("feedback")),
+  SharedIndices(const Options& options, const CompressorContext& context, bool feedback)
+      : Compressor(context, feedback),
         runs_(make_runs(selections(context.group, options.real("density")))),
         indices_(make_array(context.device, Dtype::i32, kept(runs_->list))),
         picked_(floats(kept(runs_->list))) {}
@@ -89,7 +100,8 @@ class SharedIndices : public Compressor {
 class SharedTopK final : public SharedIndices {
  public:
   SharedTopK(const Options& options, const CompressorContext& context)
-      : SharedIndices(options, context), filter_(static_cast<float>(options.real("filter"))) {}
+      : SharedIndices(options, context, options.boolean("feedback")),
+        filter_(static_cast<float>(options.real("filter"))) {}
 
   std::int64_t stated_bytes(const Schedule& schedule, std::int64_t step) const override {
     return sum_bytes(schedule) +
@@ -117,7 +129,8 @@ class SharedTopK final : public SharedIndices {
 
 class RandomK final : public SharedIndices {
  public:
-  using SharedIndices::SharedIndices;
+  RandomK(const Options& options, const CompressorContext& context)
+      : SharedIndices(options, context, keeps_rest(options, context)) {}
 
   std::int64_t stated_bytes(const Schedule& schedule, std::int64_t /*step*/) const override {
     return sum_bytes(schedule);

@@ -72,6 +72,19 @@ TEST(Contract, random_k_without_feedback_has_no_bias_and_the_stated_variance) {
   for (std::size_t i = 0; i < x.size(); ++i) ASSERT_LE(std::abs(kept.sum[i]), std::abs(x[i]));  // control
 }
 
+TEST(Contract, random_k_feeds_back_with_adam_only_when_told_to) {
+  using Settings = std::vector<std::pair<std::string, std::string>>;
+  const auto keeps = [](MomentumKind momentum, const Settings& settings) {
+    const Lab lab{.compressor = "random_k", .settings = settings, .momentum_kind = momentum};
+    return StateReader(run(lab, 3, kNoise).states[0]).scope("residual").has("w");
+  };
+  EXPECT_FALSE(keeps(MomentumKind::average, {}));
+  EXPECT_TRUE(keeps(MomentumKind::average, {{"adam_feedback", "true"}}));
+  EXPECT_FALSE(keeps(MomentumKind::average, {{"adam_feedback", "true"}, {"feedback", "false"}}));
+  EXPECT_TRUE(keeps(MomentumKind::heavy_ball, {}));
+  EXPECT_TRUE(keeps(MomentumKind::none, {}));
+}
+
 // ---- the owner applies what it sent, not what it had
 
 TEST(TwoShot, an_owner_that_applied_its_own_mean_would_hold_other_bits) {

@@ -63,6 +63,11 @@ TEST(CompressedTraining, tells_how_many_steps_are_exact_and_what_fits_badly) {
   EXPECT_FALSE(has(adam, "badly")) << adam;
   const std::string lamb = told(overrides_for("ef_sign", {"optimizer.name=lamb"}));
   EXPECT_TRUE(has(lamb, "ef_sign fits lamb badly")) << lamb;
+  const std::string random = told(overrides_for("random_k", {"optimizer.name=adamw"}));
+  EXPECT_FALSE(has(random, "badly")) << random;
+  const std::string fed =
+      told(overrides_for("random_k", {"optimizer.name=adamw", "compress.random_k.adam_feedback=true"}));
+  EXPECT_TRUE(has(fed, "random_k fits adamw badly")) << fed;
   const std::string dense = told(overrides_for("int8", {"optimizer.name=adamw"}));
   EXPECT_FALSE(has(dense, "exactly") || has(dense, "badly")) << dense;
 }
