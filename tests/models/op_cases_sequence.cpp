@@ -91,6 +91,7 @@ std::vector<OpCase> sequence_cases() {
                         {65, 1, 5, 0},
                         {130, 2, 4, 0},
                         {9, 3, 4, 0.25F},
+                        {9, 6, 4, 0.25F},
                         {70, 1, 4, 0.25F},
                         {65, 2, 64, 0}}) {
     cases.push_back(op_case("attention_" + std::to_string(a.time) + "_" + std::to_string(a.heads) + "_" +

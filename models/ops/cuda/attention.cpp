@@ -1,5 +1,6 @@
-// Attention as products of all heads of a sample at once, with own softmax kernels between them. Scores are
-// f32 and made again in backward: [heads, time, time] of one sample is all the memory they take.
+// Attention as products of many heads at once, with own softmax kernels between them: in turns all heads of a
+// sample, or one head of all samples, whichever takes fewer turns. Scores are f32 and made again in backward:
+// those of one turn are all the memory they take.
 #include "models/ops/cuda/attention.h"
 
 #include <cmath>
@@ -13,10 +14,30 @@
 namespace lockstep::models::cuda {
 namespace {
 
-/// Where one head's matrix lies among the others: elements from row to row and from head to head.
-struct Lie {
-  std::int64_t row, head;
+/// Scores of a turn that span samples take no more than this.
+constexpr std::int64_t kMostScores = std::int64_t{256} << 20;
+
+/// Who is worked on at once.
+struct Turns {
+  bool samples;              ///< one head of all samples; else all heads of one sample
+  std::int64_t count, many;  ///< turns, and heads' matrices in each
+  explicit Turns(const AttentionShape& s)
+      : samples(s.samples > s.heads &&
+                s.samples * s.time * s.time * static_cast<std::int64_t>(sizeof(float)) <= kMostScores),
+        count(samples ? s.heads : s.samples),
+        many(samples ? s.samples : s.heads) {}
 };
+
+/// Where the matrices of a turn lie: elements from row to row, from one matrix to the next, and from turn to
+/// turn.
+struct Lie {
+  std::int64_t row, next, turn;
+};
+
+/// Of heads that lie side by side in rows of `width`.
+Lie side_by_side(const AttentionShape& s, const Turns& turns, std::int64_t width) {
+  return turns.samples ? Lie{width, s.time * width, s.depth} : Lie{width, s.depth, s.time * width};
+}
 
 std::size_t alignment_of(const AttentionShape& s, std::size_t element) {
   std::size_t alignment = 16;
@@ -32,8 +53,10 @@ struct Heads {
   AttentionShape shape;
   Dtype dtype;
   ProductPolicy policy;
-  Lie qkv{3 * shape.width(), shape.depth}, y{shape.width(), shape.depth},
-      scores{shape.time, shape.time*shape.time};
+  Turns turns{shape};
+  Lie qkv = side_by_side(shape, turns, 3 * shape.width());
+  Lie y = side_by_side(shape, turns, shape.width());
+  Lie scores{shape.time, shape.time* shape.time, 0};
 
   /// left right^T over the heads' depth: [time, time].
   [[nodiscard]] Product across(const Lie& left, const Lie& right) const {
@@ -61,10 +84,10 @@ struct Heads {
             .row_c = c.row,
             .input = dtype,
             .output = dtype,
-            .batch = shape.heads,
-            .step_a = a.head,
-            .step_b = b.head,
-            .step_c = c.head,
+            .batch = turns.many,
+            .step_a = a.next,
+            .step_b = b.next,
+            .step_c = c.next,
             .alignment = alignment_of(shape, size_of(dtype))};
   }
 };
@@ -85,11 +108,11 @@ class AttentionKernel final : public CudaKernel {
   void forward(const Pass& pass, Stream& stream) override {
     const cudaStream_t on = lockstep::cuda::native(stream);
     const Drops drops = drops_of(pass, name_, dropout_);
-    for (std::int64_t n = 0; n < shape_.samples; ++n) {
-      const void* x = element(bound().inputs[0], n * shape_.time * 3 * shape_.width());
+    for (std::int64_t turn = 0; turn < heads_.turns.count; ++turn) {
+      const void* x = element(bound().inputs[0], turn * heads_.qkv.turn);
       make_scores(x, stream);
-      if (!pass.products_only) causal_softmax(scores(), probabilities(), sums(n), rows(n), drops, on);
-      values_.run({.a = probabilities(), .b = v_of(x), .c = element(bound().output, y_at(n))},
+      if (!pass.products_only) causal_softmax(scores(), probabilities(), sums(turn), rows(turn), drops, on);
+      values_.run({.a = probabilities(), .b = v_of(x), .c = element(bound().output, turn * heads_.y.turn)},
                   bound().workspace, stream);
     }
   }
@@ -97,13 +120,14 @@ class AttentionKernel final : public CudaKernel {
   void backward(const Pass& pass, Stream& stream) override {
     if (in_gradient<void>() == nullptr) return;
     const Drops drops = drops_of(pass, name_, dropout_);
-    for (std::int64_t n = 0; n < shape_.samples; ++n) backward_sample(pass, n, drops, stream);
+    for (std::int64_t turn = 0; turn < heads_.turns.count; ++turn) backward_turn(pass, turn, drops, stream);
   }
 
  private:
   AttentionKernel(const Site& site, const AttentionShape& shape, const Heads& heads)
       : CudaKernel(site),
         shape_(shape),
+        heads_(heads),
         name_(site.request.node->name),
         dropout_(std::get<CausalAttention>(site.request.node->spec).dropout),
         scale_(1.0F / std::sqrt(static_cast<float>(shape.depth))),
@@ -115,21 +139,22 @@ class AttentionKernel final : public CudaKernel {
         key_gradient_(heads.mix(true, heads.qkv, heads.qkv)) {}
 
   /// dV = P^T dY; dP = dY V^T; dS from dP; dQ = scale dS K; dK = scale dS^T Q.
-  void backward_sample(const Pass& pass, std::int64_t n, const Drops& drops, Stream& stream) {
+  void backward_turn(const Pass& pass, std::int64_t turn, const Drops& drops, Stream& stream) {
     const cudaStream_t on = lockstep::cuda::native(stream);
     void* const workspace = bound().workspace;
-    const std::int64_t at = n * shape_.time * 3 * shape_.width();
+    const std::int64_t at = turn * heads_.qkv.turn;
     const void* x = element(bound().inputs[0], at);
-    const void* dy = element(bound().output_gradient, y_at(n));
+    const void* dy = element(bound().output_gradient, turn * heads_.y.turn);
     void* dx = element(in_gradient<void>(), at);
     void *dk = element(dx, shape_.width()), *dv = element(dx, 2 * shape_.width());
     make_scores(x, stream);
-    if (!pass.products_only) causal_probabilities(scores(), probabilities(), sums(n), rows(n), drops, on);
+    if (!pass.products_only)
+      causal_probabilities(scores(), probabilities(), sums(turn), rows(turn), drops, on);
     value_gradient_.run({.a = probabilities(), .b = dy, .c = dv, .added = adds() ? dv : nullptr}, workspace,
                         stream);
     probability_gradient_.run({.a = dy, .b = v_of(x), .c = probability_gradients()}, workspace, stream);
     if (!pass.products_only)
-      causal_gradient(scores(), probability_gradients(), probabilities(), sums(n), rows(n), drops, on);
+      causal_gradient(scores(), probability_gradients(), probabilities(), sums(turn), rows(turn), drops, on);
     query_gradient_.run({.a = probabilities(),
                          .b = element(x, shape_.width()),
                          .c = dx,
@@ -153,9 +178,8 @@ class AttentionKernel final : public CudaKernel {
   [[nodiscard]] void* element(void* first, std::int64_t number) const {
     return const_cast<void*>(element(static_cast<const void*>(first), number));
   }
-  [[nodiscard]] std::int64_t y_at(std::int64_t n) const { return n * shape_.time * shape_.width(); }
   [[nodiscard]] std::size_t score_bytes() const {
-    return padded(static_cast<std::size_t>(shape_.heads * shape_.time * shape_.time) * sizeof(float));
+    return padded(static_cast<std::size_t>(heads_.turns.many * shape_.time * shape_.time) * sizeof(float));
   }
   [[nodiscard]] float* scores() const { return workspace<float>(kProductWorkspace); }
   [[nodiscard]] float* probability_gradients() const {
@@ -163,12 +187,15 @@ class AttentionKernel final : public CudaKernel {
   }
   /// Later the gradient of scores.
   [[nodiscard]] void* probabilities() const { return workspace<void>(kProductWorkspace + 2 * score_bytes()); }
-  [[nodiscard]] LogSum* sums(std::int64_t n) const {
-    return saved<LogSum>() + n * shape_.heads * shape_.time;
+  [[nodiscard]] LogSum* sums(std::int64_t turn) const {
+    return saved<LogSum>() + turn * heads_.turns.many * shape_.time;
   }
-  [[nodiscard]] ScoreRows rows(std::int64_t n) const { return {shape_.heads, shape_.time, n, compute()}; }
+  [[nodiscard]] ScoreRows rows(std::int64_t turn) const {
+    return {heads_.turns.many, shape_.time, heads_.turns.samples, turn, compute()};
+  }
 
   AttentionShape shape_;
+  Heads heads_;
   std::string name_;
   float dropout_, scale_;
   Product scores_, values_, value_gradient_, probability_gradient_, query_gradient_, key_gradient_;

@@ -8,13 +8,23 @@ using namespace lockstep::cuda;
 
 constexpr int kWarps = 8;
 
-/// The row of a warp: its head and time, and where it lies.
+/// The row of a warp: its time, where it lies, and where its elements lie among the sample's, which key
+/// dropout.
 struct Row {
-  std::int64_t number, time;
+  std::int64_t number, time, sample;
+  std::uint64_t in_sample;
   __device__ __forceinline__ explicit Row(const ScoreRows& rows)
-      : number(static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32), time(number % rows.time) {}
+      : number(static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32), time(number % rows.time) {
+    const std::int64_t one = number / rows.time;
+    sample = rows.samples ? one : rows.other;
+    const std::int64_t head = rows.samples ? rows.other : one;
+    in_sample = static_cast<std::uint64_t>((head * rows.time + time) * rows.time);
+  }
   __device__ __forceinline__ bool inside(const ScoreRows& rows) const {
-    return number < rows.heads * rows.time;
+    return number < rows.many * rows.time;
+  }
+  __device__ __forceinline__ float factor(const Drops& drops, std::int64_t col) const {
+    return drop_factor(drops, sample, in_sample + static_cast<std::uint64_t>(col));
   }
 };
 
@@ -35,9 +45,7 @@ __device__ __forceinline__ void store_row(const float* scores, T* probabilities,
   const std::int64_t first = row.number * rows.time;
   for (std::int64_t col = threadIdx.x % 32; col < rows.time; col += 32) {
     float p = 0;
-    if (col <= row.time)
-      p = probability(scores[first + col], sum) *
-          drop_factor(drops, rows.sample, static_cast<std::uint64_t>(first + col));
+    if (col <= row.time) p = probability(scores[first + col], sum) * row.factor(drops, col);
     probabilities[first + col] = from_float<T>(p);
   }
 }
@@ -72,8 +80,7 @@ __global__ void gradient_kernel(const float* scores, const float* probability_gr
   const std::int64_t first = row.number * rows.time;
   const LogSum sum = sums[row.number];
   const auto dropped = [&](std::int64_t col) {
-    return probability_gradient[first + col] *
-           drop_factor(drops, rows.sample, static_cast<std::uint64_t>(first + col));
+    return probability_gradient[first + col] * row.factor(drops, col);
   };
   float weighted = 0;
   for (std::int64_t col = threadIdx.x % 32; col <= row.time; col += 32)
@@ -87,7 +94,7 @@ __global__ void gradient_kernel(const float* scores, const float* probability_gr
 }
 
 unsigned grid_of(const ScoreRows& rows) {
-  return static_cast<unsigned>((rows.heads * rows.time + kWarps - 1) / kWarps);
+  return static_cast<unsigned>((rows.many * rows.time + kWarps - 1) / kWarps);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The softmax between the two products of attention, forward and backward, on the scores of all heads of one
-// sample: [heads, time, time] in f32. A warp works on a row.
+// The softmax between the two products of attention, forward and backward, on the scores of several heads:
+// those of one sample or one head of every sample, [many, time, time] in f32. A warp works on a row.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,9 +11,10 @@
 namespace lockstep::models::cuda {
 
 struct ScoreRows {
-  std::int64_t heads, time;
-  std::int64_t sample;  ///< of the microbatch
-  Dtype dtype;          ///< of probabilities and of the scores' gradient
+  std::int64_t many, time;
+  bool samples;        ///< the many are samples, of one head; else heads of one sample
+  std::int64_t other;  ///< that head; else that sample of the microbatch
+  Dtype dtype;         ///< of probabilities and of the scores' gradient
 };
 
 /// log(sum(exp(scores))) of a row in two parts.
