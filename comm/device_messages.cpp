@@ -8,14 +8,13 @@
 #include "core/backends.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/round_up.h"
 
 namespace lockstep::comm {
 
 namespace {
 
 constexpr std::size_t kAlignment = 256;
-
-std::size_t padded(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 class DeviceMessages final : public Transport {
  public:
@@ -76,8 +75,8 @@ class DeviceMessages final : public Transport {
 
   void reserve(std::span<const Send> sends, std::span<const Recv> receives) {
     std::size_t bytes = 0;
-    for (const Send& send : sends) bytes += padded(send.data.bytes());
-    for (const Recv& receive : receives) bytes += padded(receive.data.bytes());
+    for (const Send& send : sends) bytes += round_up(send.data.bytes(), kAlignment);
+    for (const Recv& receive : receives) bytes += round_up(receive.data.bytes(), kAlignment);
     if (bytes <= staging_.bytes()) return;
     last_use_.wait();
     staging_ = allocate_staging(device_, bytes);
@@ -85,7 +84,7 @@ class DeviceMessages final : public Transport {
 
   FlatSpan place(const FlatSpan& data, std::size_t& used) const {
     const FlatSpan staged = staging_.view(data.dtype, data.count, used);
-    used += padded(data.bytes());
+    used += round_up(data.bytes(), kAlignment);
     return staged;
   }
 

@@ -5,14 +5,11 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/round_up.h"
 
 namespace lockstep {
 
 namespace {
-
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
-}
 
 struct Span {
   int first, last;
@@ -56,12 +53,12 @@ ArenaPlan plan_arena(std::span<const Lifetime> blocks) {
   ArenaPlan plan{std::vector<std::size_t>(blocks.size(), 0), 0};
   std::vector<std::size_t> placed;  // in order of offset
   for (const std::size_t index : by_size(blocks)) {
-    const std::size_t bytes = aligned(blocks[index].bytes);
+    const std::size_t bytes = round_up(blocks[index].bytes, kArenaAlignment);
     std::size_t offset = 0;  // lowest so far that no placed block alive at the same time touches
     for (const std::size_t other : placed) {
       if (!meet(blocks[index], blocks[other])) continue;
       if (offset + bytes <= plan.offsets[other]) break;
-      offset = std::max(offset, plan.offsets[other] + aligned(blocks[other].bytes));
+      offset = std::max(offset, plan.offsets[other] + round_up(blocks[other].bytes, kArenaAlignment));
     }
     plan.offsets[index] = offset;
     plan.bytes = std::max(plan.bytes, offset + bytes);

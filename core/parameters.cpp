@@ -5,14 +5,11 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/round_up.h"
 
 namespace lockstep {
 
 namespace {
-
-std::int64_t aligned(std::int64_t count) {
-  return (count + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
-}
 
 std::size_t canonical_count(const Slot& slot) { return static_cast<std::size_t>(slot.shape.count()); }
 
@@ -97,7 +94,7 @@ SlotLayout::SlotLayout(std::vector<SlotSpec> specs) {
                       .decays = spec.decays,
                       .offset = stored_count_,
                       .stored_count = stored});
-    stored_count_ += aligned(stored);
+    stored_count_ += round_up(stored, kSlotAlignment);
   }
   canonical_order_.resize(slots_.size());
   std::iota(canonical_order_.begin(), canonical_order_.end(), 0);

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "core/round_up.h"
 #include "core/vector/vector.h"
 
 namespace lockstep::comm {
@@ -50,7 +51,7 @@ Group make_group(int bucket, const std::vector<const Slot*>& slots) {
   Group group{.bucket = bucket, .pieces = {}, .count = 0};
   for (const Slot* slot : slots) {
     group.pieces.push_back({slot, group.count, padding_of(*slot)});
-    group.count += (slot->stored_count + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
+    group.count += round_up(slot->stored_count, kSlotAlignment);
   }
   if (group.count >= std::int64_t{1} << 31)
     throw Error(Fault::config, "a bucket of 2^31 elements or more cannot be compressed",

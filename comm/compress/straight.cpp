@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/round_up.h"
+
 namespace lockstep::comm {
 namespace {
 
@@ -35,9 +37,7 @@ StraightTwoShot::StraightTwoShot(const CompressorContext& context, const Codec& 
       ranks_(context.ranks),
       bucket_(context.group.bucket),
       first_(first) {
-  const auto room = [&](int owner) {
-    return (codec_.payload(chunk(owner).count) + kWireAlignment - 1) / kWireAlignment * kWireAlignment;
-  };
+  const auto room = [&](int owner) { return round_up(codec_.payload(chunk(owner).count), kWireAlignment); };
   std::int64_t most = 0, all = 0;
   for (int owner = 0; owner < ranks_; ++owner) {
     most = std::max(most, room(owner));

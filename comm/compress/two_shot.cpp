@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "core/round_up.h"
 #include "core/vector/vector.h"
 
 namespace lockstep::comm {
 namespace {
 
 constexpr std::int64_t kWireAlignment = 64;
-
-std::int64_t aligned(std::int64_t bytes) {
-  return (bytes + kWireAlignment - 1) / kWireAlignment * kWireAlignment;
-}
 
 /// Chunks of whole blocks, as equal as that allows.
 std::vector<Range> cut(std::int64_t count, std::int64_t grain, int ranks) {
@@ -45,10 +42,10 @@ void TwoShot::make_wires() {
   for (int rank = 0; rank < context().ranks; ++rank) sizes.push_back(codec_->payload(mine));
   for (const Range& chunk : chunks_) sizes.push_back(back().payload(chunk.count));
   std::int64_t total = 0;
-  for (std::int64_t size : sizes) total += aligned(size);
+  for (std::int64_t size : sizes) total += round_up(size, kWireAlignment);
   wire_ = bytes(total);
   std::int64_t at = 0;
-  for (std::size_t i = 0; i < sizes.size(); at += aligned(sizes[i++])) {
+  for (std::size_t i = 0; i < sizes.size(); at += round_up(sizes[i++], kWireAlignment)) {
     const std::size_t ranks = chunks_.size();
     (i < ranks ? sent_ : i < 2 * ranks ? received_ : returned_).push_back(wire_.span.part(at, sizes[i]));
   }
