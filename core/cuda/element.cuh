@@ -1,5 +1,5 @@
-// Elements on the GPU: the types behind the storage dtypes, conversions by way of float, 16-byte packs, and
-// the size of a grid. For .cu files.
+// Elements on the GPU: the types behind the storage dtypes, conversions by way of float, 16-byte packs, the
+// size of a grid and how its threads walk over items. For .cu files.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -86,6 +86,12 @@ void with_device_float(Dtype dtype, Visit&& visit) {
       return;
   }
 }
+
+/// A thread's first item of a grid-stride loop, and the stride.
+__device__ __forceinline__ std::int64_t first_item() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
 
 inline constexpr int kBlockThreads = 256;
 

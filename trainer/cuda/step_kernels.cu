@@ -8,11 +8,6 @@ namespace {
 
 using namespace lockstep::cuda;
 
-__device__ __forceinline__ std::int64_t first_item() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
-
 __global__ void open_kernel(StepScalars* scalars, StepOpening opening) { open_step(*scalars, opening); }
 
 __global__ void position_kernel(std::int64_t* position, std::int64_t value) { *position = value; }

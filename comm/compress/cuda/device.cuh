@@ -13,14 +13,11 @@ namespace lockstep::comm::gpu {
 using lockstep::cuda::block_sum;
 using lockstep::cuda::blocks_for;
 using lockstep::cuda::check_launch;
+using lockstep::cuda::first_item;
 using lockstep::cuda::kBlockThreads;
 using lockstep::cuda::native;
+using lockstep::cuda::stride;
 using lockstep::cuda::to_float;
-
-__device__ __forceinline__ std::int64_t first_item() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
 
 template <class Body>
 __global__ void items_kernel(std::int64_t count, Body body) {

@@ -10,11 +10,6 @@ namespace {
 
 using namespace lockstep::cuda;
 
-__device__ __forceinline__ std::int64_t first_item() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
-
 template <class T>
 __global__ void fill_kernel(T* x, T value, std::int64_t count) {
   for (std::int64_t i = first_item(); i < count; i += stride()) x[i] = value;

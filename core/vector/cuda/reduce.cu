@@ -9,11 +9,6 @@ namespace {
 
 using namespace lockstep::cuda;
 
-__device__ __forceinline__ std::int64_t first_item() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
-
 bool aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
 
 /// Head of a stream's scratch: how many blocks are done. Partial results lie behind it.

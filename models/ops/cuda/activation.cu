@@ -11,9 +11,7 @@ using namespace lockstep::cuda;
 
 template <class T>
 __global__ void forward_kernel(const T* x, T* y, std::int64_t count, Epilogue epilogue) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  for (std::int64_t i = first; i < count; i += step)
+  for (std::int64_t i = first_item(); i < count; i += stride())
     y[i] = from_float<T>(activated(to_float(x[i]), epilogue));
 }
 
@@ -21,9 +19,7 @@ __global__ void forward_kernel(const T* x, T* y, std::int64_t count, Epilogue ep
 template <class T>
 __global__ void backward_kernel(const T* seen, const T* dy, T* dx, std::int64_t count, Epilogue epilogue,
                                 bool add) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  for (std::int64_t i = first; i < count; i += step) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) {
     const float d = to_float(dy[i]) * slope_at(to_float(seen[i]), epilogue);
     dx[i] = from_float<T>(add ? to_float(dx[i]) + d : d);
   }

@@ -17,9 +17,7 @@ __device__ __forceinline__ std::int64_t channels_last(std::int64_t i, std::int64
 template <class T>
 __global__ void store_kernel(const float* dense, T* stored, std::int64_t count, std::int64_t channels,
                              std::int64_t pixels) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += step)
+  for (std::int64_t i = first_item(); i < count; i += stride())
     stored[channels > 0 ? channels_last(i, channels, pixels) : i] = from_float<T>(dense[i]);
 }
 
@@ -27,9 +25,7 @@ __global__ void store_kernel(const float* dense, T* stored, std::int64_t count, 
 template <class T>
 __global__ void store_pixels_kernel(const float* dense, T* stored, std::int64_t all_pixels,
                                     std::uint32_t channels, std::uint32_t pixels) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all_pixels;
-       i += step) {
+  for (std::int64_t i = first_item(); i < all_pixels; i += stride()) {
     const std::int64_t image = i / pixels, pixel = i - image * pixels;
     const float* plane = dense + image * channels * pixels + pixel;
     for (std::uint32_t c = 0; c < channels; ++c)
@@ -40,9 +36,7 @@ __global__ void store_pixels_kernel(const float* dense, T* stored, std::int64_t 
 template <class T>
 __global__ void load_kernel(const T* stored, float* dense, std::int64_t count, std::int64_t channels,
                             std::int64_t pixels) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += step)
+  for (std::int64_t i = first_item(); i < count; i += stride())
     dense[i] = to_float(stored[channels > 0 ? channels_last(i, channels, pixels) : i]);
 }
 

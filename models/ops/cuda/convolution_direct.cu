@@ -41,11 +41,6 @@ __device__ __forceinline__ void put(T* to, float value, bool add) {
   *to = from_float<T>(add ? to_float(*to) + value : value);
 }
 
-__device__ __forceinline__ std::int64_t first() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ std::int64_t step() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
-
 template <class T>
 __device__ float result_at(const Sizes& z, const T* image, const T* weight, int n, int p, int q, int k) {
   const int channel = k / z.kg * z.cg;
@@ -67,7 +62,7 @@ __device__ float result_at(const Sizes& z, const T* image, const T* weight, int 
 template <class T>
 __global__ void forward_kernel(Sizes z, const T* image, const T* weight, T* result, std::int64_t count,
                                bool add) {
-  for (std::int64_t i = first(); i < count; i += step()) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) {
     const int k = static_cast<int>(i % z.k), q = static_cast<int>(i / z.k % z.q);
     const std::int64_t row = i / z.k / z.q;
     put(result + i,
@@ -106,7 +101,7 @@ __device__ float image_gradient_at(const Sizes& z, const T* weight, const T* res
 template <class T>
 __global__ void image_gradient_kernel(Sizes z, T* image, const T* weight, const T* result, std::int64_t count,
                                       bool add) {
-  for (std::int64_t i = first(); i < count; i += step()) {
+  for (std::int64_t i = first_item(); i < count; i += stride()) {
     const int c = static_cast<int>(i % z.c), x = static_cast<int>(i / z.c % z.w);
     const std::int64_t row = i / z.c / z.w;
     put(image + i,

@@ -9,11 +9,8 @@
 
 namespace lockstep::models::cuda {
 
-/// A thread's first item of a grid-stride loop, and the stride.
-__device__ __forceinline__ std::int64_t first_item() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ __forceinline__ std::int64_t stride() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
+using lockstep::cuda::first_item;
+using lockstep::cuda::stride;
 
 /// A pack, or a single element.
 template <class T, int kCount>

@@ -148,9 +148,7 @@ __global__ void __launch_bounds__(kBlockThreads)
   auto& shared = *reinterpret_cast<typename Rule::Shared*>(room);
   if (threadIdx.x == 0) shared = rule.prepare(*scalars);
   __syncthreads();
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < quads;
-       i += step) {
+  for (std::int64_t i = first_item(); i < quads; i += stride()) {
     alignas(16) float w[4], g[4] = {}, m[4], v[4] = {};
     load(arrays.values, i, w);
     if constexpr (kMovesMoments) load(static_cast<const Gradient*>(arrays.gradients), i, g);
