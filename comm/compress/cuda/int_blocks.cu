@@ -10,11 +10,7 @@ template <int kBits, class T>
 __global__ void __launch_bounds__(kBlockThreads)
     encode_kernel(const T* x, std::int64_t count, BlockShape::Places wire, float* residual,
                   BlockFormat format, std::uint32_t key) {
-  __shared__ Stage stage;
-  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
-  for (std::int64_t pair = first_item() / 32; 2 * pair < blocks; pair += stride() / 32) {
-    const Seat seat(pair, stage);
-    const bool mine = seat.block < blocks;
+  each_seat(count, [&](const Seat& seat, bool mine) {
     float v[kRows];
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
@@ -29,19 +25,15 @@ __global__ void __launch_bounds__(kBlockThreads)
     if (mine && seat.column == 0) wire.scales[seat.block] = scale;
     store_codes<kBits>(q, seat, mine, wire.codes);
     if (residual != nullptr) store_residual(q, step, seat, format.rotate, x, residual, count);
-  }
+  });
 }
 
 using Payloads = CudaPayloads<BlockShape::Places>;
 
 template <int kBits>
 __global__ void __launch_bounds__(kBlockThreads)
-    decode_kernel(Payloads wires, float* out, std::int64_t count, bool rotated) {
-  __shared__ Stage stage;
-  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
-  for (std::int64_t pair = first_item() / 32; 2 * pair < blocks; pair += stride() / 32) {
-    const Seat seat(pair, stage);
-    const bool mine = seat.block < blocks;
+    decode_kernel(const __grid_constant__ Payloads wires, float* out, std::int64_t count, bool rotated) {
+  each_seat(count, [&](const Seat& seat, bool mine) {
     float sums[kRows];
     for (int w = 0; w < wires.count; ++w) {
       float v[kRows];
@@ -58,7 +50,7 @@ __global__ void __launch_bounds__(kBlockThreads)
       const std::int64_t i = seat.first + seat.place(row);
       if (i < count) out[i] = wires.factor * sums[row];
     }
-  }
+  });
 }
 
 template <int kBits>

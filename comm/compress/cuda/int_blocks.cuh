@@ -32,6 +32,18 @@ struct Seat {
   __device__ __forceinline__ int place(int row) const { return row * kColumns + column; }
 };
 
+/// Calls visit(seat, inside) for the blocks of this thread's grid-stride loop over `count` values, whole
+/// warps together; not `inside`: the block lies behind the end.
+template <class Visit>
+__device__ __forceinline__ void each_seat(std::int64_t count, Visit visit) {
+  __shared__ Stage stage;
+  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
+  for (std::int64_t pair = first_item() / 32; 2 * pair < blocks; pair += stride() / 32) {
+    const Seat seat(pair, stage);
+    visit(seat, seat.block < blocks);
+  }
+}
+
 __device__ __forceinline__ float largest(const float (&x)[kRows]) {
   std::uint32_t most = 0;
 #pragma unroll

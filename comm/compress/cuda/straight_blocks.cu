@@ -36,17 +36,14 @@ __device__ __forceinline__ void store_block(std::uint16_t scale, const std::int3
 __global__ void __launch_bounds__(kBlockThreads)
     push_kernel(const float* x, std::int64_t count, BlockShape::Places wire, BlockFormat format,
                 Counter* nonfinite) {
-  __shared__ Stage stage;
-  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
   int faults = 0;
-  for (std::int64_t pair = first_item() / 32; 2 * pair < blocks; pair += stride() / 32) {
-    const Seat seat(pair, stage);
+  each_seat(count, [&](const Seat& seat, bool inside) {
     float v[kRows];
     std::int32_t q[kRows];
     load_values(x, count, seat, v, faults);
     const std::uint16_t scale = encode_block(v, seat, format, q);
-    store_block(scale, q, seat, seat.block < blocks, wire);
-  }
+    store_block(scale, q, seat, inside, wire);
+  });
   report_faults(faults, nonfinite);
 }
 
@@ -67,12 +64,8 @@ __device__ __forceinline__ void add_rank(const Owner& turn, int rank, const Seat
 __global__ void __launch_bounds__(kBlockThreads)
     own_kernel(const __grid_constant__ Owner turn, float* x, std::int64_t count, BlockFormat format,
                Counter* nonfinite) {
-  __shared__ Stage stage;
-  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
   int faults = 0;
-  for (std::int64_t pair = first_item() / 32; 2 * pair < blocks; pair += stride() / 32) {
-    const Seat seat(pair, stage);
-    const bool inside = seat.block < blocks;
+  each_seat(count, [&](const Seat& seat, bool inside) {
     float mine[kRows], sums[kRows];
     std::int32_t q[kRows];
     load_values(x, count, seat, mine, faults);
@@ -91,7 +84,7 @@ __global__ void __launch_bounds__(kBlockThreads)
       const std::int64_t i = seat.first + seat.place(row);
       if (i < count) x[i] = turn.factor * (static_cast<float>(q[row]) * step);
     }
-  }
+  });
   report_faults(faults, nonfinite);
 }
 
