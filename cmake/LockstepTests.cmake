@@ -24,14 +24,41 @@ function(lockstep_test name)
     add_dependencies(thread_tests test_${name})
   endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
+  lockstep_register_cases(test_${name} "${arg_LABELS}")
+endfunction()
+
+# ctest sees every case of the program; under a sanitizer, whose processes start slowly, shares of it.
+function(lockstep_register_cases program labels)
+  if(LOCKSTEP_SANITIZE)
+    lockstep_register_shares(${program} "${labels}")
+    return()
+  endif()
   # gtest_discover_tests takes a list apart and would keep one label of several. Joined they are found alike: ctest searches.
   # An empty list would make a label of the next word.
-  string(JOIN "," labels ${arg_LABELS})
+  string(JOIN "," joined ${labels})
   set(properties TIMEOUT 300)
-  if(labels)
-    list(APPEND properties LABELS "${labels}")
+  if(joined)
+    list(APPEND properties LABELS "${joined}")
   endif()
-  gtest_discover_tests(test_${name} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
+  gtest_discover_tests(${program} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
+endfunction()
+
+# A share is every fourth case, in one process, so that several cores are busy to the end. It counts as skipped when each of its cases
+# was and none failed, nor a sanitizer at exit: nothing may follow GoogleTest's list.
+function(lockstep_register_shares program labels)
+  set(shares 4)
+  math(EXPR last "${shares} - 1")
+  foreach(share RANGE ${last})
+    set(test ${program}.share_${share}_of_${shares})
+    add_test(NAME ${test} COMMAND ${program})
+    set_tests_properties(
+      ${test}
+      PROPERTIES LABELS "${labels}"
+                 TIMEOUT 1200
+                 ENVIRONMENT "GTEST_TOTAL_SHARDS=${shares};GTEST_SHARD_INDEX=${share}"
+                 SKIP_REGULAR_EXPRESSION
+                 "\\[  PASSED  \\] 0 tests.\n\\[  SKIPPED \\] [0-9]+ tests?, listed below:\n(\\[  SKIPPED \\] [^\n]*\n)+$")
+  endforeach()
 endfunction()
 
 # What mpirun is told in a test; it gets a directory of its own, for those that start and end at once would take a common one from
