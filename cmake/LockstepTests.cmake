@@ -7,11 +7,21 @@ function(lockstep_count_gpu_test name labels)
   endif()
 endfunction()
 
-# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize]): one GoogleTest program; ctest sees its cases.
+# Sanitized, the sources of a program are compiled several at once, which takes half the time; that each includes what it uses, the
+# other presets see. Sources whose own names (a helper, a constant) are those of another's are listed under ALONE.
+function(lockstep_join_sources program)
+  if(LOCKSTEP_SANITIZE)
+    set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+    set_target_properties(${program} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+  endif()
+endfunction()
+
+# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize] [ALONE a_test.cpp]): one GoogleTest program; ctest
+# sees its cases.
 # Label `sanitize` puts it into the asan preset, `threads` into tsan's; label `gpu` keeps it out of every preset but cuda's (its cases skip
 # themselves where there is no GPU).
 function(lockstep_test name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;ALONE" ${ARGN})
   add_executable(test_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/sanitizers.cpp)
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest GTest::gtest_main)
   # What is tested is optimised in its own target; the tests themselves only cost time to compile.
@@ -24,6 +34,7 @@ function(lockstep_test name)
     add_dependencies(thread_tests test_${name})
   endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
+  lockstep_join_sources(test_${name} ${arg_ALONE})
   lockstep_register_cases(test_${name} "${arg_LABELS}")
 endfunction()
 
