@@ -18,6 +18,7 @@ namespace lockstep::models {
 
 /// Of one family: its memory traffic at the rate of a copy, or its operations at the peak when that is
 /// longer.
+/// Less is possible where tensors stay in the caches.
 [[nodiscard]] double ceiling_of(const FamilyTime& family, const StepBench& bench);
 
 /// A line per family, then the sums; "" when nothing was measured.
