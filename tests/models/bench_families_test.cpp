@@ -5,9 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "core/vector/vector.h"
 #include "model_support.h"
+#include "needs_cpu_backend.h"
 
 namespace lockstep::models {
 namespace {
@@ -29,16 +29,7 @@ double sum(const StepPieces& pieces, double FamilyTime::*part) {
   return total;
 }
 
-class StepPiecesTest : public testing::Test {
- protected:
-  void SetUp() override {
-    try {
-      static_cast<void>(make_backend("cpu", {}));
-    } catch (const Error& error) {
-      GTEST_SKIP() << error.what();
-    }
-  }
-};
+class StepPiecesTest : public NeedsCpuBackend {};
 
 TEST_F(StepPiecesTest, every_kernel_is_in_the_family_of_its_operations) {
   const StepBench bench = measure(small_gpt(), {.sustain_s = 1e-4});

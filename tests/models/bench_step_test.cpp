@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/vector/vector.h"
 #include "model_support.h"
+#include "needs_cpu_backend.h"
 
 namespace lockstep::models {
 namespace {
@@ -44,16 +45,7 @@ double flops_of(const StepBench& bench) {
   return sum;
 }
 
-class StepBenchTest : public testing::Test {
- protected:
-  void SetUp() override {
-    try {
-      static_cast<void>(make_backend("cpu", {}));
-    } catch (const Error& error) {
-      GTEST_SKIP() << error.what();
-    }
-  }
-};
+class StepBenchTest : public NeedsCpuBackend {};
 
 TEST_F(StepBenchTest, has_a_line_per_kernel_in_the_graphs_order) {
   const StepBench bench = measure(small_cnn(), {.fuse = false});
