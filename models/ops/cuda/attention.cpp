@@ -95,11 +95,11 @@ struct Heads {
 class AttentionKernel final : public CudaKernel {
  public:
   explicit AttentionKernel(const Site& site)
-      : AttentionKernel(site, attention_shape(site),
-                        Heads{attention_shape(site), site.options.compute, policy_of(site.options)}) {}
+      : AttentionKernel(site, Heads{attention_shape(site), site.options.compute, policy_of(site.options)}) {}
 
   [[nodiscard]] std::size_t saved_bytes() const override {
-    return static_cast<std::size_t>(shape_.samples * shape_.heads * shape_.time) * sizeof(LogSum);
+    return static_cast<std::size_t>(heads_.shape.samples * heads_.shape.heads * heads_.shape.time) *
+           sizeof(LogSum);
   }
   /// Scores, the gradient of probabilities, and probabilities or the gradient of scores.
   [[nodiscard]] std::size_t workspace_bytes() const override { return kProductWorkspace + 3 * score_bytes(); }
@@ -124,13 +124,12 @@ class AttentionKernel final : public CudaKernel {
   }
 
  private:
-  AttentionKernel(const Site& site, const AttentionShape& shape, const Heads& heads)
+  AttentionKernel(const Site& site, const Heads& heads)
       : CudaKernel(site),
-        shape_(shape),
         heads_(heads),
         name_(site.request.node->name),
         dropout_(std::get<CausalAttention>(site.request.node->spec).dropout),
-        scale_(1.0F / std::sqrt(static_cast<float>(shape.depth))),
+        scale_(1.0F / std::sqrt(static_cast<float>(heads.shape.depth))),
         scores_(heads.across(heads.qkv, heads.qkv)),
         values_(heads.mix(false, heads.qkv, heads.y)),
         value_gradient_(heads.mix(true, heads.y, heads.qkv)),
@@ -146,7 +145,7 @@ class AttentionKernel final : public CudaKernel {
     const void* x = element(bound().inputs[0], at);
     const void* dy = element(bound().output_gradient, turn * heads_.y.turn);
     void* dx = element(in_gradient<void>(), at);
-    void *dk = element(dx, shape_.width()), *dv = element(dx, 2 * shape_.width());
+    void *dk = element(dx, heads_.shape.width()), *dv = element(dx, 2 * heads_.shape.width());
     make_scores(x, stream);
     if (!pass.products_only)
       causal_probabilities(scores(), probabilities(), sums(turn), rows(turn), drops, on);
@@ -156,7 +155,7 @@ class AttentionKernel final : public CudaKernel {
     if (!pass.products_only)
       causal_gradient(scores(), probability_gradients(), probabilities(), sums(turn), rows(turn), drops, on);
     query_gradient_.run({.a = probabilities(),
-                         .b = element(x, shape_.width()),
+                         .b = element(x, heads_.shape.width()),
                          .c = dx,
                          .added = adds() ? dx : nullptr,
                          .scale = scale_},
@@ -167,10 +166,10 @@ class AttentionKernel final : public CudaKernel {
   }
 
   void make_scores(const void* x, Stream& stream) {
-    scores_.run({.a = x, .b = element(x, shape_.width()), .c = scores(), .scale = scale_}, bound().workspace,
-                stream);
+    scores_.run({.a = x, .b = element(x, heads_.shape.width()), .c = scores(), .scale = scale_},
+                bound().workspace, stream);
   }
-  [[nodiscard]] const void* v_of(const void* x) const { return element(x, 2 * shape_.width()); }
+  [[nodiscard]] const void* v_of(const void* x) const { return element(x, 2 * heads_.shape.width()); }
 
   [[nodiscard]] const void* element(const void* first, std::int64_t number) const {
     return static_cast<const std::byte*>(first) + static_cast<std::size_t>(number) * size_of(compute());
@@ -179,7 +178,8 @@ class AttentionKernel final : public CudaKernel {
     return const_cast<void*>(element(static_cast<const void*>(first), number));
   }
   [[nodiscard]] std::size_t score_bytes() const {
-    return padded(static_cast<std::size_t>(heads_.turns.many * shape_.time * shape_.time) * sizeof(float));
+    return padded(static_cast<std::size_t>(heads_.turns.many * heads_.shape.time * heads_.shape.time) *
+                  sizeof(float));
   }
   [[nodiscard]] float* scores() const { return workspace<float>(kProductWorkspace); }
   [[nodiscard]] float* probability_gradients() const {
@@ -188,13 +188,12 @@ class AttentionKernel final : public CudaKernel {
   /// Later the gradient of scores.
   [[nodiscard]] void* probabilities() const { return workspace<void>(kProductWorkspace + 2 * score_bytes()); }
   [[nodiscard]] LogSum* sums(std::int64_t turn) const {
-    return saved<LogSum>() + turn * heads_.turns.many * shape_.time;
+    return saved<LogSum>() + turn * heads_.turns.many * heads_.shape.time;
   }
   [[nodiscard]] ScoreRows rows(std::int64_t turn) const {
-    return {heads_.turns.many, shape_.time, heads_.turns.samples, turn, compute()};
+    return {heads_.turns.many, heads_.shape.time, heads_.turns.samples, turn, compute()};
   }
 
-  AttentionShape shape_;
   Heads heads_;
   std::string name_;
   float dropout_, scale_;
