@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "core/recording.h"
 
@@ -37,8 +38,7 @@ double sustained(Rig& rig, double seconds, const std::function<void()>& enqueue)
     total += spent;
     times.push_back(spent / batch);
   } while (total < seconds);
-  std::ranges::sort(times);
-  return times[times.size() / 2];
+  return median(std::move(times));
 }
 
 /// The same, as one graph where the device has such.

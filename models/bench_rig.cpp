@@ -33,6 +33,11 @@ std::int64_t smallest_vocabulary(const Graph& graph) {
 
 }  // namespace
 
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
 Sample::Sample(const Graph& graph, int index) {
   const ValueSpec& spec = value_of(graph, index);
   const RandomSource source(kSeed, "bench:" + spec.name, 0);

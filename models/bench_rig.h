@@ -14,6 +14,9 @@
 
 namespace lockstep::models {
 
+/// The upper one of an even number; 0 of none.
+[[nodiscard]] double median(std::vector<double> values);
+
 /// Made-up elements of a fed value.
 struct Sample {
   std::vector<float> numbers;

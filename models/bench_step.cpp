@@ -13,11 +13,6 @@
 namespace lockstep::models {
 namespace {
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
 /// Samples over rounds of the fastest of some repetitions.
 struct Series {
   std::vector<double> rounds;
