@@ -81,6 +81,11 @@ struct Kernels {
   /// values[indices[j]] += factor * picked[j].
   void (*add_at)(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream);
 
+  /// Bit i % 32 of words[i / 32] (i32) is set for the `indices` (ascending), and no other one.
+  void (*to_bitmap)(FlatSpan indices, FlatSpan words, Stream& stream);
+  /// Indices of the bits that are set, ascending: `keep` in each of the runs (which ascend), none elsewhere.
+  void (*from_bitmap)(FlatSpan words, Runs runs, FlatSpan indices, Stream& stream);
+
   /// Largest and mean magnitude of each run; values of run i times factors[i].
   void (*largest_magnitudes)(FlatSpan values, Runs runs, FlatSpan out, Stream& stream);
   void (*mean_magnitudes)(FlatSpan values, Runs runs, FlatSpan out, Stream& stream);

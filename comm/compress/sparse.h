@@ -1,4 +1,4 @@
-// Sparse payloads: which elements of a group are kept, and messages of values with indices.
+// Sparse payloads: which elements of a group are kept, and messages that tell their indices and values.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,36 @@ namespace lockstep::comm {
 [[nodiscard]] std::vector<Selection> blocks(const Group& group, std::int64_t length);
 [[nodiscard]] std::int64_t kept(const std::vector<Selection>& runs);
 
-/// This rank's largest values with their indices, and everybody's. 8 bytes an element.
+/// The part of a message that tells which elements of a group are kept: i32 words that are their indices, or
+/// a bitmap of the group where that is shorter (more than one element of 32 is kept). The form follows from
+/// counts, so all ranks choose the same.
+class IndexPart {
+ public:
+  /// `runs` with the largest `keep` that will be asked for.
+  IndexPart(const CompressorContext& context, Runs runs);
+  /// Keeps the runs' elements, or fewer of them from now on.
+  void use(Runs runs);
+
+  /// Words that tell `elements` of them, or those of the runs.
+  [[nodiscard]] std::int64_t words(std::int64_t elements) const;
+  [[nodiscard]] std::int64_t words() const { return words(count_); }
+  /// The indices that were last written into `words` or read from them: those words, or an array that all
+  /// words share.
+  [[nodiscard]] FlatSpan indices(FlatSpan words) const;
+  /// Enqueues: `words` tell the largest of `values`.
+  void select(FlatSpan values, FlatSpan words, Stream& stream) const;
+  /// Enqueues: indices(words) are those that `words` tell.
+  void read(FlatSpan words, Stream& stream) const;
+
+ private:
+  [[nodiscard]] bool is_bitmap() const { return words() < count_; }
+
+  std::int64_t bitmap_, count_;  ///< words of a bitmap of the group; elements that are kept
+  Runs runs_;
+  FlatArray indices_;  ///< for bitmaps
+};
+
+/// This rank's largest values and which they are, and everybody's.
 class SparseMessage {
  public:
   /// `runs` with the largest `keep` that will be asked for.
@@ -26,7 +55,8 @@ class SparseMessage {
   void use(std::vector<Selection> runs);
   /// Enqueues: indices and values of the largest of `values`.
   void select(FlatSpan values, Stream& stream);
-  [[nodiscard]] FlatSpan indices() const { return indices_of(mine_.span); }
+  /// Of this rank, until everybody's are added.
+  [[nodiscard]] FlatSpan indices() const { return part_.indices(words_of(mine_.span)); }
   /// Collective, enqueues: everybody's message.
   void gather(Collectives& collectives, Stream& stream);
   /// sum = factor * the sum over ranks, in rank order, of what they sent.
@@ -34,13 +64,14 @@ class SparseMessage {
   [[nodiscard]] std::int64_t stated_bytes(std::int64_t elements) const;
 
  private:
-  [[nodiscard]] FlatSpan indices_of(FlatSpan message) const;
+  [[nodiscard]] FlatSpan words_of(FlatSpan message) const;
   [[nodiscard]] FlatSpan values_of(FlatSpan message) const;
+  [[nodiscard]] std::int64_t length(std::int64_t elements) const { return part_.words(elements) + elements; }
 
   int rank_, ranks_;
   std::int64_t capacity_, count_;
-  Runs runs_;
-  FlatArray mine_, all_;  ///< i32 words: count indices, then the bits of count values
+  IndexPart part_;
+  FlatArray mine_, all_;  ///< i32 words: the index part, then the bits of count values
 };
 
 }  // namespace lockstep::comm

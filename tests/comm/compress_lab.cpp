@@ -12,7 +12,8 @@
 namespace lockstep::comm::compress {
 
 Result run(const Lab& lab, int ranks, const Gradient& gradient) {
-  Result result{{}, std::vector<StateMap>(static_cast<std::size_t>(ranks))};
+  const auto each = static_cast<std::size_t>(ranks);
+  Result result{{}, std::vector<std::int64_t>(each), std::vector<StateMap>(each)};
   const SlotLayout layout({{"w", lab.shape}});
   run_ranks_as_threads(ranks, [&](World& world) {
     const auto collectives = make_collectives(world.transport(60), schedule_named(lab.schedule));
@@ -30,7 +31,9 @@ Result run(const Lab& lab, int ranks, const Gradient& gradient) {
     const auto compute = make_stream(Device{});
     const auto exchange = make_exchange(layout, *collectives, options);
     const std::int32_t accepted = 0;
+    std::int64_t sent = 0;
     for (int step = 0; step < lab.steps; ++step) {
+      sent = collectives->traffic().bytes;
       const Values values = gradient(world.rank(), step);
       std::copy(values.begin(), values.end(), array.span.as<float>().begin());
       exchange->begin(array.span, {.step = step, .rate = lab.rate, .scale = lab.scale});
@@ -39,6 +42,7 @@ Result run(const Lab& lab, int ranks, const Gradient& gradient) {
       exchange->settle(&accepted, *compute);
       compute->synchronize();
     }
+    result.sent_bytes[static_cast<std::size_t>(world.rank())] = collectives->traffic().bytes - sent;
     StateWriter writer(result.states[static_cast<std::size_t>(world.rank())]);
     exchange->save(writer);
     if (world.rank() == 0) {

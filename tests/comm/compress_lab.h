@@ -29,9 +29,10 @@ struct Lab {
   std::int64_t exact_steps = 0;
 };
 
-/// What rank 0 held after the last step (the sum over ranks), and what each rank remembers.
+/// What rank 0 held after the last step (the sum over ranks), what each rank sent in it, and remembers.
 struct Result {
   Values sum;
+  std::vector<std::int64_t> sent_bytes;
   std::vector<StateMap> states;
   [[nodiscard]] Values residual(int rank, const Shape& shape) const { return kept("residual", rank, shape); }
   /// What a rank saved of the slot under "residual" or "owner".

@@ -20,6 +20,8 @@ void cpu_clear_at(FlatSpan values, FlatSpan indices, Stream& stream);
 void cpu_place(FlatSpan placed, FlatSpan indices, FlatSpan values, Stream& stream);
 void cpu_draw(Runs runs, std::uint32_t key, FlatSpan indices, Stream& stream);
 void cpu_add_at(FlatSpan picked, FlatSpan indices, FlatSpan values, float factor, Stream& stream);
+void cpu_to_bitmap(FlatSpan indices, FlatSpan words, Stream& stream);
+void cpu_from_bitmap(FlatSpan words, Runs runs, FlatSpan indices, Stream& stream);
 void cpu_times_right(FlatSpan values, Matrix matrix, FlatSpan q, FlatSpan p, int rank, Stream& stream);
 void cpu_times_left(FlatSpan values, Matrix matrix, FlatSpan p, FlatSpan q, int rank, Stream& stream);
 void cpu_orthonormalise(FlatSpan p, std::int64_t rows, int rank, Stream& stream);

@@ -2,16 +2,12 @@
 // find the value of the last one to keep (radix selection), then indices are collected in order. Five reads
 // of the values; counts are integers, so nothing depends on the order of threads.
 #include "comm/compress/cuda/cuda_kernels.h"
-#include "comm/compress/cuda/device.cuh"
-#include "comm/compress/cuda/runs.h"
+#include "comm/compress/cuda/in_order.cuh"
 
 namespace lockstep::comm {
 namespace {
 
 using namespace gpu;
-
-constexpr int kEach = static_cast<int>(kTileElements) / kBlockThreads;  // neighbouring values of a thread
-constexpr unsigned kWholeWarp = 0xffffffffu;
 
 /// Which bits of a magnitude a pass looks at.
 struct Digit {
@@ -74,60 +70,11 @@ __device__ __forceinline__ std::uint64_t rank_of(float x, std::uint32_t threshol
   return static_cast<std::uint64_t>(bits > threshold) << 32 | static_cast<std::uint64_t>(bits == threshold);
 }
 
-/// The sum over the threads before this one; `total` that of all. `room` is free again afterwards.
-__device__ std::uint64_t sum_before(std::uint64_t mine, std::uint64_t* room, std::uint64_t& total) {
-  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  std::uint64_t sum = mine;
-#pragma unroll
-  for (int distance = 1; distance < 32; distance *= 2) {
-    const std::uint64_t other = __shfl_up_sync(kWholeWarp, sum, distance);
-    if (lane >= distance) sum += other;
-  }
-  if (lane == 31) room[warp] = sum;
-  __syncthreads();
-  std::uint64_t before = 0;
-  total = 0;
-  for (int w = 0; w < kBlockThreads / 32; ++w) {
-    if (w < warp) before += room[w];
-    total += room[w];
-  }
-  __syncthreads();
-  return before + sum - mine;
-}
-
 __device__ __forceinline__ std::uint64_t rank_sum(const float* x, int first, int count,
                                                   std::uint32_t threshold) {
   std::uint64_t sum = 0;
   for (int i = first; i < min(first + kEach, count); ++i) sum += rank_of(x[i], threshold);
   return sum;
-}
-
-__global__ void count_tiles_kernel(const float* values, const Tile* tiles, int count, const RunState* states,
-                                   std::uint64_t* counts) {
-  __shared__ std::uint64_t room[kBlockThreads / 32];
-  for (int t = static_cast<int>(blockIdx.x); t < count; t += static_cast<int>(gridDim.x)) {
-    const Tile tile = tiles[t];
-    const int first = static_cast<int>(threadIdx.x) * kEach;
-    std::uint64_t total = 0;
-    static_cast<void>(sum_before(rank_sum(values + tile.first, first, tile.count, states[tile.run].threshold),
-                                 room, total));
-    if (threadIdx.x == 0) counts[t] = total;
-  }
-}
-
-/// One block a run: counts become sums over the tiles before.
-__global__ void scan_tiles_kernel(const std::int32_t* first_tiles, std::uint64_t* counts) {
-  __shared__ std::uint64_t room[kBlockThreads / 32];
-  std::uint64_t base = 0;
-  const int end = first_tiles[blockIdx.x + 1];
-  for (int first = first_tiles[blockIdx.x]; first < end; first += kBlockThreads) {
-    const int tile = first + static_cast<int>(threadIdx.x);
-    const std::uint64_t mine = tile < end ? counts[tile] : 0;
-    std::uint64_t total = 0;
-    const std::uint64_t before = sum_before(mine, room, total);
-    if (tile < end) counts[tile] = base + before;
-    base += total;
-  }
 }
 
 /// Values above the threshold, and the first `equal` of those that equal it, in order.
@@ -139,21 +86,6 @@ __device__ void collect_values(const float* values, const Tile& tile, int first,
     const bool kept = rank >> 32 != 0 || (rank != 0 && equal < state.equal);
     if (kept) out[above + min(equal, state.equal)] = static_cast<std::int32_t>(tile.first + i);
     before += rank;
-  }
-}
-
-__global__ void collect_kernel(const float* values, const Tile* tiles, int count, const RunState* states,
-                               const std::uint64_t* counts, const std::int64_t* outputs,
-                               std::int32_t* indices) {
-  __shared__ std::uint64_t room[kBlockThreads / 32];
-  for (int t = static_cast<int>(blockIdx.x); t < count; t += static_cast<int>(gridDim.x)) {
-    const Tile tile = tiles[t];
-    const RunState state = states[tile.run];
-    const int first = static_cast<int>(threadIdx.x) * kEach;
-    std::uint64_t total = 0;
-    const std::uint64_t mine = rank_sum(values + tile.first, first, tile.count, state.threshold);
-    const std::uint64_t before = counts[t] + sum_before(mine, room, total);
-    collect_values(values, tile, first, state, before, indices + outputs[tile.run]);
   }
 }
 
@@ -181,15 +113,17 @@ void cuda_select(FlatSpan values, Runs runs, FlatSpan indices, Stream& stream) {
   const int count = static_cast<int>(runs->list.size());
   const float* x = floats_of(values);
   find_thresholds(x, notes, count, stream);
-  const cudaStream_t on = native(stream);
-  const int tile_blocks = blocks_for(std::int64_t{notes.tiles()} * kBlockThreads, stream.device());
-  count_tiles_kernel<<<tile_blocks, kBlockThreads, 0, on>>>(x, notes.tile_table(), notes.tiles(),
-                                                            notes.states(), notes.tile_counts());
-  scan_tiles_kernel<<<count, kBlockThreads, 0, on>>>(notes.first_tiles(), notes.tile_counts());
-  collect_kernel<<<tile_blocks, kBlockThreads, 0, on>>>(x, notes.tile_table(), notes.tiles(), notes.states(),
-                                                        notes.tile_counts(), notes.outputs(),
-                                                        integers_of(indices));
-  check_launch("select");
+  const RunState* states = notes.states();
+  const std::int64_t* outputs = notes.outputs();
+  std::int32_t* out = integers_of(indices);
+  in_order(
+      notes, count, stream, "select",
+      [=] __device__(const Tile& tile, int first) {
+        return rank_sum(x + tile.first, first, tile.count, states[tile.run].threshold);
+      },
+      [=] __device__(const Tile& tile, int first, std::uint64_t before) {
+        collect_values(x, tile, first, states[tile.run], before, out + outputs[tile.run]);
+      });
 }
 
 }  // namespace lockstep::comm
