@@ -51,7 +51,8 @@ def gpt(steps):
                      f"rate.warmup_steps={steps // 10}"] if steps else [],
         "metric": lambda summary: summary["eval"]["loss"],
         "unit": "validation loss",
-        "own": {"onebit_adam": (["optimizer.name=onebit_adam", "optimizer.onebit_adam.beta2=0.99"], "none"),
+        "own": {"onebit_adam": (["optimizer.name=onebit_adam", "optimizer.onebit_adam.beta2=0.99",
+                                 "optimizer.onebit_adam.weight_decay=0.1"], "none"),
                 "none_sgd": (sgd, None), "dgc": (sgd, "none_sgd")},
     }
 

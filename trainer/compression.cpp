@@ -54,7 +54,8 @@ comm::CompressionOptions compression_options(const Config& config) {
   } else if (config.part_name("optimizer") == "onebit_adam") {
     options.momentum_kind = comm::MomentumKind::average;
     options.momentum = static_cast<float>(optimizer.real("beta1"));
-    options.exact_steps = optimizer.integer("freeze_steps");
+    const std::int64_t freeze_steps = optimizer.integer("freeze_steps");
+    options.exact_steps = freeze_steps > 0 ? freeze_steps : comm::kExactStart;
   }
   return options;
 }

@@ -63,8 +63,9 @@ struct CompressorContext {
 
 /// What the first steps of a training are: at_once: compressed. exact: summed exactly for a while, unless
 /// the user says otherwise, because what is withheld or outvoted is missing most while weights move fast.
-/// own: whatever the compressor makes of them.
-enum class Start { at_once, exact, own };
+/// measured: as exact, but at least one step, for what is measured in them later steps divide by. own:
+/// whatever the compressor makes of them.
+enum class Start { at_once, exact, measured, own };
 
 class Compressor {
  public:

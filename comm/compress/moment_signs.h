@@ -14,8 +14,8 @@ namespace lockstep::comm {
 class MomentSigns final : public TwoShot {
  public:
   struct Kind {
-    MomentumKind momentum = MomentumKind::average;  ///< or refreshed
-    Start start = Start::at_once;
+    MomentumKind momentum;  ///< average or refreshed
+    Start start;
   };
   MomentSigns(const CompressorContext& context, const Kind& kind);
 

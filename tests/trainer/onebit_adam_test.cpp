@@ -40,17 +40,14 @@ End one_bit(int ranks, Gradient gradient) {
   End end;
   comm::run_ranks_as_threads(ranks, [&](comm::World& world) {
     OptimizerRig rig(slots(), "onebit_adam",
-                     {{"beta1", "0.5"},
-                      {"beta2", "0.75"},
-                      {"epsilon", "0.125"},
-                      {"weight_decay", "0.25"},
-                      {"freeze_steps", "2"}});
+                     {{"beta1", "0.5"}, {"beta2", "0.75"}, {"epsilon", "0.125"}, {"weight_decay", "0.25"}});
     const auto ring = std::shared_ptr<comm::Schedule>(comm::schedule_called("ring"));
     const auto collectives = comm::make_collectives(world.transport(60), ring);
     comm::Control control(collectives->duplicate());
     comm::ExchangeOptions options;
     options.compression = {.name = "onebit_adam", .momentum = kBeta1, .exact_steps = kFreeze};
     const auto exchange = comm::make_exchange(rig.layout(), *collectives, options);
+    rig.optimizer().take_momentum(exchange->exact_steps(), false);
     const auto compute = make_stream(Device{});
     const float mean = 1.0f / static_cast<float>(ranks);
     const std::int32_t accepted = 0;
@@ -117,6 +114,19 @@ TEST(OneBitAdam, a_moving_second_moment_ends_elsewhere) {  // negative control: 
   const End end = one_bit(2, equal_magnitudes);
   for (const int freeze : {kFreeze - 1, kFreeze + 1, kSteps})
     EXPECT_NE(end.weights, frozen_adam("w", 2, equal_magnitudes, freeze)) << freeze;
+}
+
+TEST(OneBitAdam, freezes_after_a_fifth_of_the_training_but_never_before_a_step) {
+  const OptimizerRig rig(slots(), "onebit_adam");
+  comm::run_ranks_as_threads(3, [&](comm::World& world) {
+    const auto ring = std::shared_ptr<comm::Schedule>(comm::schedule_called("ring"));
+    const auto collectives = comm::make_collectives(world.transport(60), ring);
+    for (const auto& [steps, exact] : {std::pair{100, 20}, {9, 1}, {4, 1}, {1, 1}}) {
+      comm::ExchangeOptions options;
+      options.compression = {.name = "onebit_adam", .exact_steps = comm::kExactStart, .steps = steps};
+      EXPECT_EQ(comm::make_exchange(rig.layout(), *collectives, options)->exact_steps(), exact) << steps;
+    }
+  });
 }
 
 }  // namespace

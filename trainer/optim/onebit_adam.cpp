@@ -1,7 +1,9 @@
-// 1-bit Adam (Tang et al., ICML 2021), the optimizing half; compressor `onebit_adam` is the other. In the
-// first freeze_steps updates it is Adam without bias correction; then the second moment stands still, and
+// 1-bit Adam (Tang et al., ICML 2021), the optimizing half; compressor `onebit_adam` is the other. While
+// gradients are summed exactly it is Adam without bias correction; then the second moment stands still, and
 // what comes as gradient is the first moment itself, compressed on its way: w -= rate * (m / (sqrt(v) + eps)
 // + decay * w).
+#include <limits>
+
 #include "trainer/optim/flat_optimizer.h"
 #include "trainer/optim/rows.h"
 
@@ -15,9 +17,11 @@ constexpr Setting kSettings[] = {
     {"epsilon", SettingType::real, "1e-8", "added to the root of the second moment", "(0,inf)"},
     {"weight_decay", SettingType::real, "0.01", "decoupled decay of weights (never of biases and norms)",
      "[0,inf)"},
-    {"freeze_steps", SettingType::integer, "100",
-     "exact updates before the second moment stands still; 15-25 % of a training", "[1,inf)"},
+    {"freeze_steps", SettingType::integer, "0",
+     "exact updates before the second moment stands still; 0: a fifth of the training", "[0,inf)"},
 };
+
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 class OneBitAdam final : public FlatOptimizer {
  public:
@@ -27,10 +31,9 @@ class OneBitAdam final : public FlatOptimizer {
               .beta2 = options.real("beta2"),
               .epsilon = static_cast<float>(options.real("epsilon")),
               .decoupled_decay = static_cast<float>(options.real("weight_decay")),
-              .freeze_steps = options.integer("freeze_steps")} {}
+              .freeze_steps = kNever} {}
 
-  /// The compressor knows from freeze_steps.
-  void take_momentum(std::int64_t /*after*/, bool /*refreshed*/) override {}
+  void take_momentum(std::int64_t after, bool /*refreshed*/) override { rule_.freeze_steps = after; }
 
  private:
   void update(Updater& updater, const UpdateArrays& arrays, const StepScalars* scalars,
