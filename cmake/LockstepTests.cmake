@@ -7,12 +7,12 @@ function(lockstep_count_gpu_test name labels)
   endif()
 endfunction()
 
-# Sanitized, the sources of a program are compiled several at once, which takes half the time; that each includes what it uses, the
-# other presets see. Sources whose own names (a helper, a constant) are those of another's are listed under ALONE.
+# The sources of a program, compiled several at once where LOCKSTEP_JOIN_TESTS says so. Those whose own names (a helper, a constant)
+# are those of another's are listed under ALONE.
 function(lockstep_join_sources program)
-  if(LOCKSTEP_SANITIZE)
+  if(LOCKSTEP_JOIN_TESTS)
     set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
-    set_target_properties(${program} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+    set_target_properties(${program} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
   endif()
 endfunction()
 
@@ -89,9 +89,12 @@ endfunction()
 # lockstep_mpi_test(name RANKS 1 2 3 4 SOURCES ... LINKS ...): one program, run whole under mpirun once per rank count. Its main
 # must initialise MPI (tests/support/mpi_main.cpp).
 function(lockstep_mpi_test name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;RANKS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;RANKS;ALONE" ${ARGN})
   add_executable(test_${name} ${arg_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest)
+  # As in lockstep_test.
+  target_compile_options(test_${name} PRIVATE -O0)
+  lockstep_join_sources(test_${name} ${arg_ALONE})
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME mpi.${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks}

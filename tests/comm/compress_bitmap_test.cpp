@@ -82,7 +82,7 @@ TEST(CompressBitmap, tells_those_of_several_runs) {
 
 // ---- what is sent
 
-const Gradient kNoise = [](int rank, std::int64_t step) { return normals(4096, rank, step); };
+const Gradient kLongNoise = [](int rank, std::int64_t step) { return normals(4096, rank, step); };
 constexpr std::int64_t kWords = 4096 / 32;
 
 Lab lab_of(const std::string& compressor, const std::string& density) {
@@ -97,7 +97,7 @@ TEST(CompressBitmap, the_shorter_form_of_the_leaders_indices_is_sent) {
     Lab lab = lab_of("shared_topk", density);
     for (const int leader : {0, 1, 2}) {
       lab.steps = leader + 1;
-      const Result result = run(lab, 3, kNoise);
+      const Result result = run(lab, 3, kLongNoise);
       // A ring sends 2 chunks of 3, twice; of the leader's words a tree sends one copy to each other rank.
       EXPECT_EQ(std::accumulate(result.sent_bytes.begin(), result.sent_bytes.end(), std::int64_t{0}),
                 4 * (2 * 2 * kept + 2 * words))
@@ -112,7 +112,7 @@ TEST(CompressBitmap, the_shorter_form_of_the_leaders_indices_is_sent) {
 TEST(CompressBitmap, the_shorter_form_of_all_ranks_indices_is_sent) {
   for (const auto& [density, kept, words] :
        {std::tuple{"0.1", 410, kWords}, {"0.03", 123, std::int64_t{123}}, {"0.01", 41, std::int64_t{41}}}) {
-    for (const std::int64_t each : run(lab_of("topk", density), 3, kNoise).sent_bytes)
+    for (const std::int64_t each : run(lab_of("topk", density), 3, kLongNoise).sent_bytes)
       EXPECT_EQ(each, 2 * 4 * (kept + words)) << density;
   }
 }
@@ -123,7 +123,7 @@ TEST(CompressBitmap, the_form_follows_a_warm_up) {
   const std::int64_t sent[] = {1024 + kWords, 256 + kWords, 64 + 64, 41 + 41, 41 + 41};
   for (int step = 0; step < 5; ++step) {
     lab.steps = step + 1;
-    for (const std::int64_t each : run(lab, 3, kNoise).sent_bytes)
+    for (const std::int64_t each : run(lab, 3, kLongNoise).sent_bytes)
       EXPECT_EQ(each, 2 * 4 * sent[step]) << "step " << step;
   }
 }
@@ -143,7 +143,7 @@ Values largest(const Values& values, const Values& chosen_by, std::size_t kept) 
 
 TEST(CompressBitmap, the_sum_is_that_of_the_largest_in_either_form) {
   const Gradient whole = [](int rank, std::int64_t step) {  // sums are exact, and many magnitudes are equal
-    Values values = kNoise(rank, step);
+    Values values = kLongNoise(rank, step);
     for (float& x : values) x = std::round(64 * x);
     return values;
   };

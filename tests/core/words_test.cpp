@@ -107,9 +107,9 @@ TEST(RegistryErrors, empty_table_knows_nothing) {
 }
 
 TEST(RegistryErrors, names_are_compared_whole) {
-  static constexpr Parts::Row kRows[] = {
+  static constexpr Parts::Row kPartRows[] = {
       {"ring", "", {}, [](const Options&) { return std::make_unique<Part>(); }}};
-  const Parts parts("part", kRows);
+  const Parts parts("part", kPartRows);
   for (const char* name : {"", "rin", "rings", "Ring", " ring"})
     EXPECT_THROW((void)parts.row(name), Error) << name;
   EXPECT_NE(parts.create("ring", Options()), nullptr);
