@@ -16,12 +16,16 @@ function(lockstep_join_sources program)
   endif()
 endfunction()
 
-# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize] [ALONE a_test.cpp]): one GoogleTest program; ctest
-# sees its cases.
+# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize] [ALONE a_test.cpp] [ONE_THREAD a_test.cpp]): one
+# GoogleTest program; ctest sees its cases.
 # Label `sanitize` puts it into the asan preset, `threads` into tsan's; label `gpu` keeps it out of every preset but cuda's (its cases skip
 # themselves where there is no GPU).
+# Sources whose tests start no thread show ThreadSanitizer nothing: listed under ONE_THREAD, they are not in its program.
 function(lockstep_test name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;ALONE" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;ALONE;ONE_THREAD" ${ARGN})
+  if(LOCKSTEP_SANITIZE STREQUAL "thread" AND arg_ONE_THREAD)
+    list(REMOVE_ITEM arg_SOURCES ${arg_ONE_THREAD})
+  endif()
   add_executable(test_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/sanitizers.cpp)
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest GTest::gtest_main)
   # What is tested is optimised in its own target; the tests themselves only cost time to compile.

@@ -4,12 +4,14 @@
 
 #include "comm/worlds.h"
 #include "tests/comm/sums.h"
+#include "tests/support/rank_counts.h"
 
 namespace lockstep::comm {
 namespace {
 
 class AllreduceOnThreads : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Ranks, AllreduceOnThreads, testing::Values(1, 2, 3, 4, 5, 6, 7, 8, 16));
+INSTANTIATE_TEST_SUITE_P(Ranks, AllreduceOnThreads,
+                         testing::ValuesIn(rank_counts({1, 2, 3, 4, 5, 6, 7, 8, 16})));
 
 TEST_P(AllreduceOnThreads, every_schedule_sums_with_its_stated_cost) {
   run_ranks_as_threads(GetParam(), [](World& world) { expect_all_schedules_sum(world, 1009); });

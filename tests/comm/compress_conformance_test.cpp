@@ -9,6 +9,7 @@
 #include "comm/worlds.h"
 #include "core/error.h"
 #include "tests/comm/compress_rig.h"
+#include "tests/support/rank_counts.h"
 
 namespace lockstep::comm::compress {
 namespace {
@@ -31,14 +32,14 @@ INSTANTIATE_TEST_SUITE_P(Table, EveryFeedback, testing::ValuesIn(feedback_names(
 bool exact(const std::string& name, int ranks) { return name != "powersgd" && (ranks & (ranks - 1)) == 0; }
 
 TEST_P(EveryFeedback, moves_by_the_mean_gradient_and_owes_the_rest) {
-  for (int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
+  for (int ranks : rank_counts({1, 2, 3, 4, 5, 6, 7, 8, 16})) {
     run_ranks_as_threads(ranks,
                          [&](World& world) { virtual_iterate(world, GetParam(), exact(GetParam(), ranks)); });
   }
 }
 
 TEST_P(EveryCompressor, all_ranks_hold_the_same_bits_and_sent_what_is_stated) {
-  for (int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 16}) {
+  for (int ranks : rank_counts({1, 2, 3, 4, 5, 6, 7, 8, 16})) {
     run_ranks_as_threads(
         ranks, [&](World& world) { same_bits_and_stated_bytes(world, GetParam(), ranks % 2 == 0); });
   }

@@ -16,12 +16,13 @@
 #include "core/error.h"
 #include "tests/comm/bits.h"
 #include "tests/comm/shared_checks.h"
+#include "tests/support/rank_counts.h"
 
 namespace lockstep::comm {
 namespace {
 
 class SharedMemory : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Ranks, SharedMemory, testing::Values(2, 3, 4, 5, 8, 16));
+INSTANTIATE_TEST_SUITE_P(Ranks, SharedMemory, testing::ValuesIn(rank_counts({2, 3, 4, 5, 8, 16})));
 
 TEST_P(SharedMemory, owned_arrays_sum_to_the_bits_of_the_plan) {
   run_ranks_as_threads(GetParam(), expect_sums_in_owned_memory);
