@@ -26,14 +26,15 @@ inline void expect_sums_in_owned_memory(World& world) {
   const Memory memory = summer.collectives->shared_memory(static_cast<std::size_t>(longest) * 4);
   ASSERT_NE(memory.data(), nullptr);
   for (const std::int64_t count : shared_sizes(world.size())) {
+    std::vector<std::vector<float>> arrays;
+    for (int rank = 0; rank < world.size(); ++rank) arrays.push_back(normal_values(rank, count));
+    const std::vector<float> own = arrays[static_cast<std::size_t>(world.rank())];
+    run_plans(*schedule_named("recursive_doubling"), arrays);
     for (const std::int64_t offset : {0, 3, 64}) {
       const FlatSpan data = memory.view(Dtype::f32, longest).part(offset, count);
-      std::vector<std::vector<float>> arrays;
-      for (int rank = 0; rank < world.size(); ++rank) arrays.push_back(normal_values(rank, count));
-      std::ranges::copy(arrays[static_cast<std::size_t>(world.rank())], data.as<float>().begin());
+      std::ranges::copy(own, data.as<float>().begin());
       summer.collectives->sum(data, *summer.stream);
       summer.stream->synchronize();
-      run_plans(*schedule_named("recursive_doubling"), arrays);
       ASSERT_EQ(std::memcmp(data.data, arrays[0].data(), data.bytes()), 0) << count << " at " << offset;
     }
   }
