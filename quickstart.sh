@@ -8,6 +8,8 @@ started=$SECONDS
 ./install-dependencies.sh
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+# Installed above, and it keeps all cores busy. A build folder that another generator made keeps that one.
+export CMAKE_GENERATOR="${CMAKE_GENERATOR:-Ninja}"
 
 [ -f build/release/CMakeCache.txt ] || cmake --preset release >build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
 rm -f build-configure.log

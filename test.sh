@@ -7,6 +7,8 @@ cd "$(dirname "$0")"
 # Open MPI refuses root and more ranks than cores unless told; both are common in containers.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+# Installed above, and it keeps all cores busy. A build folder that another generator made keeps that one.
+export CMAKE_GENERATOR="${CMAKE_GENERATOR:-Ninja}"
 
 cmake --preset release
 cmake --build --preset release --parallel "$(nproc)"
