@@ -212,8 +212,7 @@ std::unique_ptr<Kernel> make_attention_products(const Site& site) {
 }
 
 std::unique_ptr<Kernel> make_attention(const Site& site) {
-  const bool drops = std::get<CausalAttention>(site.request.node->spec).dropout > 0;
-  if (site.options.compute != Dtype::f32 && !drops) {
+  if (site.options.compute != Dtype::f32) {
     if (auto fused = make_attention_cudnn(site)) return fused;
   }
   return make_attention_products(site);

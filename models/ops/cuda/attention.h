@@ -1,5 +1,5 @@
 // Causal attention's two ways: own softmax between products (any head, dtype and dropout), and cuDNN's fused
-// kernels (bf16 and f16, heads of a multiple of 8 up to 128, no dropout: its masks are not ours).
+// kernels (bf16 and f16, heads of a multiple of 8 up to 128; dropout by masks of our own).
 #pragma once
 
 #include <memory>
