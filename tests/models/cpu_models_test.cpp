@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/error.h"
+#include "needs_cpu_backend.h"
 #include "train_once.h"
 
 namespace lockstep::models {
@@ -20,16 +20,10 @@ TEST_P(EveryModelOnCpu, agrees_with_the_reference) {
 }
 
 TEST_P(EveryModelOnCpu, in_bf16_points_where_f32_points) {
-  for (const Case& each : cases_of(GetParam())) {
-    Outcome narrow;
-    try {
-      narrow = train_once({.compute = Dtype::bf16}, GetParam(), each);
-    } catch (const Error& error) {
-      if (error.fault() == Fault::device) GTEST_SKIP() << error.what();
-      throw;
-    }
-    expect_same_direction(narrow, train_once({}, GetParam(), each));
-  }
+  LOCKSTEP_NEEDS_BF16();
+  for (const Case& each : cases_of(GetParam()))
+    expect_same_direction(train_once({.compute = Dtype::bf16}, GetParam(), each),
+                          train_once({}, GetParam(), each));
 }
 
 TEST_P(EveryModelOnCpu, gives_the_same_bits_again) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "needs_cpu_backend.h"
 #include "twin.h"
 
 namespace lockstep::models::testing {
@@ -143,13 +144,9 @@ TEST_P(CpuOddSizes, agree_with_the_reference) {
 }
 
 TEST_P(CpuOddSizes, agree_with_the_reference_in_bf16) {
+  LOCKSTEP_NEEDS_BF16();
   const Graph graph = make_graph(GetParam().build, GetParam().microbatch);
-  try {
-    expect_agreement(graph, {.microbatches = 2, .compute = Dtype::bf16}, GetParam().bf16_tolerance);
-  } catch (const Error& error) {
-    if (error.fault() == Fault::device) GTEST_SKIP() << error.what();
-    throw;
-  }
+  expect_agreement(graph, {.microbatches = 2, .compute = Dtype::bf16}, GetParam().bf16_tolerance);
 }
 
 const auto kName = [](const auto& info) { return info.param.name; };
@@ -159,14 +156,9 @@ INSTANTIATE_TEST_SUITE_P(Image, CpuOddSizes, ::testing::ValuesIn(images_and_rows
 INSTANTIATE_TEST_SUITE_P(Sequence, CpuOddSizes, ::testing::ValuesIn(sequences()), kName);
 
 TEST(CpuBf16, differs_from_f32_by_its_rounding_and_not_by_nothing) {
+  LOCKSTEP_NEEDS_BF16();
   const Graph graph = make_graph(convolutions()[1].build, 5);
-  RunResult narrow;
-  try {
-    narrow = run_backend(graph, {.compute = Dtype::bf16});
-  } catch (const Error& error) {
-    if (error.fault() == Fault::device) GTEST_SKIP() << error.what();
-    throw;
-  }
+  const RunResult narrow = run_backend(graph, {.compute = Dtype::bf16});
   const RunResult wide = run_backend(graph, {});
   const double error = relative_error(narrow.prediction, wide.prediction);
   EXPECT_GT(error, 1e-4) << "bf16 keeps 8 bits";
