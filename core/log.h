@@ -3,8 +3,9 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
-#include <spdlog/spdlog.h>
+#include <spdlog/fmt/fmt.h>
 
 namespace lockstep::log {
 
@@ -23,9 +24,28 @@ void configure(const LogOptions& options);
 bool use_default_logger();
 inline const bool kDefaultLogger = use_default_logger();
 
-using spdlog::debug;
-using spdlog::error;
-using spdlog::info;
-using spdlog::warn;
+enum class Level { debug, info, warn, error };
+
+/// Logs one line as it is.
+void line(Level level, const std::string& text);
+
+// Each formats its words as fmt::format does, whether or not the line is kept. Formatted by spdlog, each file
+// that logs would compile all of fmt again, in seconds.
+template <class... Values>
+void debug(fmt::format_string<Values...> format, Values&&... values) {
+  line(Level::debug, fmt::format(format, std::forward<Values>(values)...));
+}
+template <class... Values>
+void info(fmt::format_string<Values...> format, Values&&... values) {
+  line(Level::info, fmt::format(format, std::forward<Values>(values)...));
+}
+template <class... Values>
+void warn(fmt::format_string<Values...> format, Values&&... values) {
+  line(Level::warn, fmt::format(format, std::forward<Values>(values)...));
+}
+template <class... Values>
+void error(fmt::format_string<Values...> format, Values&&... values) {
+  line(Level::error, fmt::format(format, std::forward<Values>(values)...));
+}
 
 }  // namespace lockstep::log

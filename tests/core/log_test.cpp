@@ -2,6 +2,7 @@
 #include "core/log.h"
 
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include <cstdio>
 #include <filesystem>

@@ -1,5 +1,6 @@
 // Errors, suggestions and log lines in words: names of faults, the nearest of several, lines of many threads.
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <fstream>
