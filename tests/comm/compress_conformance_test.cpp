@@ -101,7 +101,8 @@ std::int64_t exact_steps_of(const std::string& name, std::int64_t asked) {
 }
 
 TEST_P(EveryCompressor, starts_exactly_for_a_fifth_of_the_steps_if_it_withholds) {
-  const std::set<std::string> withhold{"ef_sign", "topk", "shared_topk", "random_k", "powersgd", "sign_vote"};
+  const std::set<std::string> withhold{"ef_sign",  "topk",      "shared_topk", "random_k",
+                                       "powersgd", "sign_vote", "onebit_adam"};
   EXPECT_EQ(exact_steps_of(GetParam(), kExactStart), withhold.contains(GetParam()) ? 5 : 0);
   EXPECT_EQ(exact_steps_of(GetParam(), 0), 0);
   EXPECT_EQ(exact_steps_of(GetParam(), 7), GetParam() == "dgc" ? 0 : 7);
