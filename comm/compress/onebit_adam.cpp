@@ -1,5 +1,6 @@
 // 1-bit Adam (Tang et al., ICML 2021), the compressing half; optimizer `onebit_adam` is the other. The first
-// steps are exact; afterwards the optimizer's second moment stands still and ranks send signs of the first. What comes back then is the first moment itself, for exact slots too.
+// steps are exact; afterwards the optimizer's second moment stands still and ranks send signs of the first.
+// What comes back then is the first moment itself, for exact slots too.
 #include "comm/compress/moment_signs.h"
 #include "comm/compress/rows.h"
 
