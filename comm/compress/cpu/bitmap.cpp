@@ -1,8 +1,8 @@
-// Sets of indices as bitmaps, and back. Neither way branches on single bits: which elements are kept is
-// noise, which no processor foresees.
+// Sets of indices as bitmaps, and back.
 #include <array>
 #include <bit>
 
+#include "comm/compress/cpu/bits.h"
 #include "comm/compress/cpu/cpu_kernels.h"
 #include "core/cpu_dispatch.h"
 
@@ -47,11 +47,14 @@ std::int32_t* write_some(std::uint32_t word, std::int32_t first, std::int32_t* o
   return out;
 }
 
-/// The indices of all bits, up to `end`. A byte writes eight, and the next one overwrites what is too much.
-LOCKSTEP_HOT_LOOP void write_indices(const std::uint32_t* words, std::int64_t count, std::int32_t* out,
-                                     const std::int32_t* end) {
+}  // namespace
+
+/// A byte writes eight indices, and the next one overwrites what is too much.
+LOCKSTEP_HOT_LOOP std::int32_t* write_indices(const std::uint32_t* words, std::int64_t count,
+                                              std::int32_t first, std::int32_t* out,
+                                              const std::int32_t* end) {
   for (std::int64_t i = 0; i < count; ++i) {
-    auto index = static_cast<std::int32_t>(32 * i);
+    std::int32_t index = first + static_cast<std::int32_t>(32 * i);
     if (end - out < 32) {
       out = write_some(words[i], index, out, end);
       continue;
@@ -65,9 +68,8 @@ LOCKSTEP_HOT_LOOP void write_indices(const std::uint32_t* words, std::int64_t co
       out += std::popcount(byte);
     }
   }
+  return out;
 }
-
-}  // namespace
 
 void cpu_to_bitmap(FlatSpan indices, FlatSpan words, Stream& stream) {
   stream.host([=] {
@@ -79,7 +81,7 @@ void cpu_to_bitmap(FlatSpan indices, FlatSpan words, Stream& stream) {
 void cpu_from_bitmap(FlatSpan words, Runs /*runs*/, FlatSpan indices, Stream& stream) {
   stream.host([=] {
     std::int32_t* out = indices.as<std::int32_t>().data();
-    write_indices(static_cast<const std::uint32_t*>(words.data), words.count, out, out + indices.count);
+    write_indices(static_cast<const std::uint32_t*>(words.data), words.count, 0, out, out + indices.count);
   });
 }
 

@@ -7,8 +7,8 @@ namespace {
 
 using namespace gpu;
 
-constexpr std::int64_t kTogether =
-    8;  // indices of a thread: neighbours change one word by one atomic operation
+/// Indices of a thread: neighbours change one word by one atomic operation.
+constexpr std::int64_t kTogether = 8;
 
 /// Sets the bits of indices [first, end).
 __device__ void set_bits(const std::int32_t* indices, std::int64_t first, std::int64_t end,
