@@ -51,4 +51,10 @@ std::string SignalWatch::name() const {
   }
 }
 
+std::string stop_text(const std::string& reason, comm::Control& control) {
+  for (const std::string& each : control.gather(reason))
+    if (!each.empty()) return "asked to stop by " + each + ": finishing the step and saving";
+  return "asked to stop: finishing the step and saving";
+}
+
 }  // namespace lockstep::trainer

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "comm/collectives.h"
+
 namespace lockstep::trainer {
 
 /// Exit code of a run that stopped early and can be resumed (EX_TEMPFAIL of sysexits.h).
@@ -19,5 +21,9 @@ class SignalWatch {
   /// "SIGUSR1", or empty while nobody asked.
   [[nodiscard]] std::string name() const;
 };
+
+/// Collective: what to say of a stop, with the reason of the first rank that has one; a signal need not reach
+/// all.
+[[nodiscard]] std::string stop_text(const std::string& reason, comm::Control& control);
 
 }  // namespace lockstep::trainer

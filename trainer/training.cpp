@@ -210,8 +210,7 @@ void Training::finish_step() {
   const StepResult result = engine_->collect();
   if (result.stop && !stop_) {
     stop_ = true;
-    log_->note("asked to stop" + (stop_reason_.empty() ? "" : " by " + stop_reason_) +
-               ": finishing the step and saving");
+    log_->note(stop_text(stop_reason_, control_));
   }
   if (result.skipped) return handle_nonfinite(result);
   if (result.overflowed) log_->note(overflow_text(result));
