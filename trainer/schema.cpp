@@ -94,9 +94,8 @@ constexpr Setting kCompress[] = {
      "smaller slots, and all of one dimension, are summed exactly", "[0,inf)"},
     {"exact_steps", SettingType::integer, "-1",
      "first steps that are summed exactly; -1: a fifth of the training with ef_sign, topk, shared_topk, "
-     "random_k, powersgd and sign_vote, else none; dgc and onebit_adam (optimizer.onebit_adam.freeze_steps) "
-     "have "
-     "a start of their own",
+     "random_k, powersgd and sign_vote, else none; dgc and onebit_adam "
+     "(optimizer.onebit_adam.freeze_steps) have a start of their own",
      "[-1,inf)"},
     {"sample_every", SettingType::integer, "20",
      "steps between comparisons of what was sent with the true sum; 0: never", "[0,inf)"},

@@ -69,8 +69,8 @@ void Compression::find_start() {
   const auto wanted = [this](Start start) -> std::int64_t {
     if (start == Start::own) return 0;
     if (options_.exact_steps != kExactStart) return options_.exact_steps;
-    const std::int64_t part = options_.steps / kExactPart;
-    return start == Start::exact ? part : start == Start::measured ? std::max<std::int64_t>(part, 1) : 0;
+    if (start == Start::at_once) return 0;
+    return std::max<std::int64_t>(options_.steps / kExactPart, start == Start::measured ? 1 : 0);
   };
   for (const auto& entry : entries_) {
     for (const auto& group : entry->groups) exact_steps_ = std::max(exact_steps_, wanted(group->start()));

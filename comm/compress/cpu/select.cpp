@@ -116,11 +116,11 @@ void write_kept(const float* x, const Selection& run, std::int32_t* out) {
   const Threshold threshold = threshold_of(x, run.count, run.keep);
   const std::int32_t* end = out + run.keep;
   visit_blocks(x, run.count, [&](std::int64_t first, const float* block, std::int64_t) {
-    Marks marks, equal;
+    Marks marks, as_large;
     mark_larger(block, threshold.bits, marks);
-    mark_larger(block, threshold.bits - 1, equal);
+    mark_larger(block, threshold.bits - 1, as_large);
     for (std::size_t w = 0; w < marks.size(); ++w)
-      marks[w] |= equal[w] & first_bits(static_cast<std::int64_t>(w), threshold.last + 1 - first);
+      marks[w] |= as_large[w] & first_bits(static_cast<std::int64_t>(w), threshold.last + 1 - first);
     out = write_indices(marks.data(), kWords, static_cast<std::int32_t>(run.first + first), out, end);
   });
 }

@@ -26,12 +26,6 @@ std::int64_t samples_at_once(const AttentionShape& shape, std::size_t element) {
   return many;
 }
 
-/// Memory of a turn: q, k and v and their gradients, y and its gradient, and the stats.
-struct Turn {
-  const void *qkv, *y, *dy;
-  void *dqkv, *stats;
-};
-
 class CudnnAttention final : public CudaKernel {
  public:
   using Plan = std::shared_ptr<AttentionPlan>;
