@@ -10,8 +10,8 @@
 #include <map>
 #include <tuple>
 
-#include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "models/ops/cuda/cudnn_handle.h"
 
 namespace lockstep::models::cuda {
 namespace {
@@ -26,34 +26,6 @@ void check_good(fe::error_t status, const char* what) {
   throw Error(Fault::device, fmt::format("cuDNN attention, {}: {}", what, status.get_message()));
 }
 
-/// A program built against a newer cuDNN may not run on an older one.
-void check_version() {
-  const std::size_t here = cudnnGetVersion();
-  if (here >= CUDNN_VERSION && here / 10000 == CUDNN_MAJOR) return;
-  const auto text = [](std::size_t v) { return fmt::format("{}.{}.{}", v / 10000, v / 100 % 100, v % 100); };
-  throw Error(Fault::device,
-              fmt::format("this build needs cuDNN {} or newer of the same major version, but {} is loaded",
-                          text(CUDNN_VERSION), text(here)),
-              "install that cuDNN, put it first in LD_LIBRARY_PATH, or build against the one you have");
-}
-
-class Handle {
- public:
-  explicit Handle(Device device) {
-    check_version();
-    lockstep::cuda::use(device);
-    if (const cudnnStatus_t status = cudnnCreate(&handle_); status != CUDNN_STATUS_SUCCESS)
-      throw Error(Fault::device, fmt::format("cudnnCreate: {}", cudnnGetErrorString(status)));
-  }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  ~Handle() { static_cast<void>(cudnnDestroy(handle_)); }
-  [[nodiscard]] cudnnHandle_t get() const noexcept { return handle_; }
-
- private:
-  cudnnHandle_t handle_ = nullptr;
-};
-
 auto key(const AttentionPlanSpec& spec) {
   return std::tuple(spec.shape.samples, spec.shape.time, spec.shape.heads, spec.shape.depth, spec.dtype,
                     spec.training, spec.repeatable, spec.dropout, spec.device.index);
@@ -63,7 +35,9 @@ auto key(const AttentionPlanSpec& spec) {
 class Plan final : public AttentionPlan {
  public:
   explicit Plan(const AttentionPlanSpec& spec)
-      : spec_(spec), scale_(1.0F / std::sqrt(static_cast<float>(spec.shape.depth))), handle_(spec.device) {}
+      : spec_(spec),
+        scale_(1.0F / std::sqrt(static_cast<float>(spec.shape.depth))),
+        handle_(handle_of(spec.device)) {}
 
   /// False where cuDNN has no kernel for it.
   [[nodiscard]] bool build() {
@@ -79,12 +53,10 @@ class Plan final : public AttentionPlan {
                                                    : forward);
   }
   void forward(Tensors& tensors, void* workspace, cudaStream_t stream) override {
-    static_cast<void>(cudnnSetStream(handle_.get(), stream));
-    check_good(forward_.execute(handle_.get(), tensors, workspace), "forward");
+    check_good(forward_.execute(handle_->on(stream), tensors, workspace), "forward");
   }
   void backward(Tensors& tensors, void* workspace, cudaStream_t stream) override {
-    static_cast<void>(cudnnSetStream(handle_.get(), stream));
-    check_good(backward_.execute(handle_.get(), tensors, workspace), "backward");
+    check_good(backward_.execute(handle_->on(stream), tensors, workspace), "backward");
   }
 
  private:
@@ -169,15 +141,15 @@ class Plan final : public AttentionPlan {
   }
 
   bool built(fe::graph::Graph& graph) {
-    return graph.validate().is_good() && graph.build_operation_graph(handle_.get()).is_good() &&
+    return graph.validate().is_good() && graph.build_operation_graph(handle_->get()).is_good() &&
            graph.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_good() &&
-           graph.check_support(handle_.get()).is_good() &&
-           graph.build_plans(handle_.get(), fe::BuildPlanPolicy_t::HEURISTICS_CHOICE).is_good();
+           graph.check_support(handle_->get()).is_good() &&
+           graph.build_plans(handle_->get(), fe::BuildPlanPolicy_t::HEURISTICS_CHOICE).is_good();
   }
 
   AttentionPlanSpec spec_;
   float scale_;
-  Handle handle_;
+  HandlePtr handle_;
   fe::graph::Graph forward_, backward_;
 };
 

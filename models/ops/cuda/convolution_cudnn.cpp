@@ -17,6 +17,7 @@
 #include "core/memory.h"
 #include "models/ops/cuda/convolution_graph.h"
 #include "models/ops/cuda/convolution_plan.h"
+#include "models/ops/cuda/cudnn_handle.h"
 
 namespace lockstep::models::cuda {
 namespace {

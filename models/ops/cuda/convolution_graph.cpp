@@ -1,13 +1,7 @@
 #include "models/ops/cuda/convolution_graph.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <array>
-#include <map>
 #include <vector>
-
-#include "core/cuda/cuda.h"
-#include "core/error.h"
 
 namespace lockstep::models::cuda {
 namespace {
@@ -83,22 +77,6 @@ const Names& names_of(Direction direction) {
 }
 
 }  // namespace
-
-Handle::Handle(Device device) {
-  lockstep::cuda::use(device);
-  if (const cudnnStatus_t status = cudnnCreate(&handle_); status != CUDNN_STATUS_SUCCESS)
-    throw Error(Fault::device, fmt::format("cudnnCreate: {}", cudnnGetErrorString(status)),
-                fmt::format("install cuDNN {}.{} or newer of major version {}", CUDNN_MAJOR, CUDNN_MINOR,
-                            CUDNN_MAJOR));
-}
-
-HandlePtr handle_of(Device device) {
-  thread_local std::map<int, std::weak_ptr<Handle>> handles;
-  auto& known = handles[device.index];
-  HandlePtr handle = known.lock();
-  if (handle == nullptr) known = handle = std::make_shared<Handle>(device);
-  return handle;
-}
 
 Descriptor graph_of(const ConvolutionRequest& r, cudnnHandle_t handle) {
   const auto dtype = [&](Direction written) { return r.direction == written ? r.written : r.dtype; };
