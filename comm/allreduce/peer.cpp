@@ -17,6 +17,8 @@ constexpr Setting kSettings[] = {
      "in the first shot of arrays of so many elements copy engines, which fill the links and leave "
      "multiprocessors to others, hand chunks to who adds them",
      "[0,inf)"},
+    {"copies_back", SettingType::boolean, "false",
+     "there copy engines make the second shot too, in segments beside what is still to be added", ""},
     {"blocks", SettingType::integer, "64", "thread blocks (multiprocessors) of a sum in two shots",
      "[1,128]"},
 };
@@ -46,6 +48,7 @@ class Peer final : public Schedule {
 std::unique_ptr<Schedule> make_peer(const Options& options) {
   return std::make_unique<Peer>(make_shared_plans(options.integer("one_shot")),
                                 PeerSums{.copies_from = options.integer("copies_from"),
+                                         .copies_back = options.boolean("copies_back"),
                                          .blocks = static_cast<int>(options.integer("blocks"))});
 }
 

@@ -5,6 +5,7 @@
 #include "comm/allreduce/schedule.h"
 #include "comm/peer/kernels.h"
 #include "core/cuda/cuda.h"
+#include "core/round_up.h"
 
 namespace lockstep::comm {
 
@@ -13,59 +14,134 @@ namespace {
 constexpr std::int64_t kPackBytes = 16;
 /// Room for what peers send: an array of 256 MiB at two ranks goes in one piece.
 constexpr std::size_t kScratchBytes = std::size_t{128} << 20;
+/// Of a chunk that goes both ways: long enough that an engine's start does not show, short enough that little
+/// is left to add when the last one has come.
+constexpr std::int64_t kSegmentBytes = std::int64_t{8} << 20;
 
 std::int64_t whole_packs(std::int64_t bytes) { return bytes / kPackBytes * kPackBytes; }
 
-/// Bytes of an array that `rank` adds.
-Range chunk_bytes(std::int64_t bytes, int ranks, int rank) {
-  const Range packs = chunk_of({0, bytes / kPackBytes}, ranks, rank);
-  const std::int64_t first = packs.first * kPackBytes;
-  return {first, rank == ranks - 1 ? bytes - first : packs.count * kPackBytes};
+/// Part `index` of `parts` of these bytes, in whole packs but for the last part, which has what is behind
+/// them. Part r of an array is what rank r adds.
+Range part_of(Range bytes, int parts, int index) {
+  const Range packs = chunk_of({0, bytes.count / kPackBytes}, parts, index);
+  const std::int64_t skipped = packs.first * kPackBytes;
+  return {bytes.first + skipped, index == parts - 1 ? bytes.count - skipped : packs.count * kPackBytes};
+}
+
+void copy(std::byte* to, const std::byte* from, std::int64_t bytes, cudaStream_t on) {
+  if (bytes == 0) return;
+  cuda::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, on),
+              "cudaMemcpyAsync");
 }
 
 }  // namespace
 
-PeerCopies::PeerCopies(Control& control, Device device)
-    : scratch_(control, device, kScratchBytes),
-      room_(whole_packs(static_cast<std::int64_t>(kScratchBytes) / (control.size() - 1))) {}
+/// As much of an array as scratch memory has room for.
+struct PeerCopies::Piece {
+  Call call;
+  Dtype dtype;
+  Arrays arrays;
+  std::int64_t count;
+
+  [[nodiscard]] std::int64_t bytes() const { return count * static_cast<std::int64_t>(size_of(dtype)); }
+  /// What `rank` adds, in bytes.
+  [[nodiscard]] Range chunk(int rank) const { return part_of({0, bytes()}, call.ranks, rank); }
+  [[nodiscard]] std::byte* at(int rank, std::int64_t byte) const {
+    return static_cast<std::byte*>(arrays.of[rank]) + byte;
+  }
+  template <class Visit>
+  void each_peer(Visit visit) const {
+    for (int step = 1; step < call.ranks; ++step) visit((call.rank + step) % call.ranks);
+  }
+};
+
+/// What sum_in_segments() asks for.
+class PeerCopies::Segments {
+ public:
+  Segments(const PeerCopies& copies, const Piece& piece, int segments, cudaStream_t on)
+      : copies_(copies), piece_(piece), segments_(segments), on_(on) {}
+
+  void follow(CopyLane first, CopyLane then) { copies_.lanes_.follow(stream(first), stream(then)); }
+  void send(int segment) { copies_.send(piece_, segment, segments_, stream(CopyLane::out)); }
+  void meet() { launch_meet(piece_.call, on_); }
+  void add(int segment) {
+    const auto width = static_cast<std::int64_t>(size_of(piece_.dtype));
+    const Range bytes = own(segment);
+    launch_add(piece_.call, piece_.dtype, copies_.sources(piece_), piece_.arrays.of[piece_.call.rank],
+               {bytes.first / width, bytes.count / width}, copies_.sums_.blocks, on_);
+  }
+  void hand_back(int segment) {
+    const Range bytes = own(segment);
+    piece_.each_peer([&](int peer) {
+      copy(piece_.at(peer, bytes.first), piece_.at(piece_.call.rank, bytes.first), bytes.count,
+           stream(CopyLane::back));
+    });
+  }
+
+ private:
+  [[nodiscard]] cudaStream_t stream(CopyLane lane) const { return copies_.lanes_.of(lane, on_); }
+  [[nodiscard]] Range own(int segment) const {
+    return part_of(piece_.chunk(piece_.call.rank), segments_, segment);
+  }
+
+  const PeerCopies& copies_;
+  const Piece& piece_;
+  int segments_;
+  cudaStream_t on_;
+};
+
+PeerCopies::PeerCopies(Control& control, Device device, const PeerSums& sums)
+    : sums_(sums),
+      scratch_(control, device, kScratchBytes),
+      room_(whole_packs(static_cast<std::int64_t>(kScratchBytes) / (control.size() - 1))),
+      lanes_(device) {}
 
 std::byte* PeerCopies::scratch(int at, int from) const {
   return scratch_.blocks()[static_cast<std::size_t>(at)] + room_ * (from < at ? from : from - 1);
 }
 
-void PeerCopies::sum(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
+Arrays PeerCopies::sources(const Piece& piece) const {
+  Arrays sources = piece.arrays;
+  const int rank = piece.call.rank;
+  const std::int64_t first = piece.chunk(rank).first;
+  piece.each_peer([&](int peer) { sources.of[peer] = scratch(rank, peer) - first; });
+  return sources;
+}
+
+void PeerCopies::send(const Piece& piece, int segment, int segments, cudaStream_t on) const {
+  const int rank = piece.call.rank;
+  piece.each_peer([&](int peer) {
+    const Range chunk = piece.chunk(peer), part = part_of(chunk, segments, segment);
+    copy(scratch(peer, rank) + (part.first - chunk.first), piece.at(rank, part.first), part.count, on);
+  });
+}
+
+void PeerCopies::sum(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count,
                      cudaStream_t on) {
   const auto width = static_cast<std::int64_t>(size_of(dtype));
   // A chunk is at most one pack longer than its share, and the last has what is behind the packs.
   const std::int64_t most = (room_ - 2 * kPackBytes) * call.ranks / width;
   for (std::int64_t first = 0; first < count; first += most) {
-    Arrays piece{};
+    Piece piece{call, dtype, {}, std::min(most, count - first)};
     for (int rank = 0; rank < call.ranks; ++rank)
-      piece.of[rank] = static_cast<std::byte*>(arrays.of[rank]) + first * width;
-    sum_piece(call, dtype, piece, std::min(most, count - first), blocks, on);
+      piece.arrays.of[rank] = static_cast<std::byte*>(arrays.of[rank]) + first * width;
+    sum_piece(piece, on);
   }
 }
 
 /// Ranks have read their scratch memory when the last piece's sum ended, so it may be written at once; its
 /// copies are there when all ranks have come to this sum.
-void PeerCopies::sum_piece(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count,
-                           int blocks, cudaStream_t on) {
-  const std::int64_t bytes = count * static_cast<std::int64_t>(size_of(dtype));
-  for (int step = 1; step < call.ranks; ++step) {
-    const int peer = (call.rank + step) % call.ranks;
-    const Range chunk = chunk_bytes(bytes, call.ranks, peer);
-    if (chunk.count == 0) continue;
-    cuda::check(
-        cudaMemcpyAsync(scratch(peer, call.rank), static_cast<std::byte*>(arrays.of[call.rank]) + chunk.first,
-                        static_cast<std::size_t>(chunk.count), cudaMemcpyDeviceToDevice, on),
-        "cudaMemcpyAsync");
+void PeerCopies::sum_piece(const Piece& piece, cudaStream_t on) {
+  if (sums_.copies_back) {
+    const std::int64_t share = piece.bytes() / piece.call.ranks;  // the same on every rank
+    const auto segments =
+        static_cast<int>(std::max<std::int64_t>(round_up(share, kSegmentBytes) / kSegmentBytes, 1));
+    Segments lanes(*this, piece, segments, on);
+    sum_in_segments(segments, lanes);
+    return;
   }
-  Arrays sources = arrays;
-  const std::int64_t first = chunk_bytes(bytes, call.ranks, call.rank).first;
-  for (int rank = 0; rank < call.ranks; ++rank) {
-    if (rank != call.rank) sources.of[rank] = scratch(call.rank, rank) - first;
-  }
-  launch_two_shot(call, dtype, sources, arrays, count, blocks, on);
+  send(piece, 0, 1, on);
+  launch_two_shot(piece.call, piece.dtype, sources(piece), piece.arrays, piece.count, sums_.blocks, on);
 }
 
 }  // namespace lockstep::comm

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "comm/allreduce/schedule.h"
 #include "comm/peer/board.h"
 #include "core/dtype.h"
 
@@ -22,6 +23,10 @@ void launch_one_shot(const Call& call, Dtype dtype, void* data, std::int64_t cou
 /// Sources of chunk r may be the arrays themselves, or copies that are here once all ranks have come.
 void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const Arrays& arrays,
                      std::int64_t count, int blocks, cudaStream_t on);
+/// Elements of `range`, which begins at a 16-byte boundary, of `to` = their sum over all sources. Meets
+/// nobody: the sources must be here.
+void launch_add(const Call& call, Dtype dtype, const Arrays& sources, void* to, Range range, int blocks,
+                cudaStream_t on);
 /// Ends on no rank before it began on every rank; what was enqueued before it is seen by all behind it.
 void launch_meet(const Call& call, cudaStream_t on);
 

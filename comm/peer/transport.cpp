@@ -48,7 +48,7 @@ class PeerTransport final : public Transport, private MappedMemory {
         staging_(node_->control, node_->site.device, kStagingBytes),
         watch_(node_->world.watchpost(), rank()) {
     if (node_->sums.copies_from < std::numeric_limits<std::int64_t>::max())
-      copies_.emplace(node_->control, node_->site.device);
+      copies_.emplace(node_->control, node_->site.device, node_->sums);
     call_.notes = watch_.notes();
     call_.deadline_ns = static_cast<std::uint64_t>(node_->site.deadline_s * 1e9);
     call_.rank = rank();
@@ -144,7 +144,7 @@ class PeerTransport final : public Transport, private MappedMemory {
     for (int each = 0; each < size(); ++each)
       arrays.of[each] = region.blocks()[static_cast<std::size_t>(each)] + offset;
     if (data.count >= node_->sums.copies_from) {
-      copies_->sum(call_, data.dtype, arrays, data.count, node_->sums.blocks, on);
+      copies_->sum(call_, data.dtype, arrays, data.count, on);
     } else {
       launch_two_shot(call_, data.dtype, arrays, arrays, data.count, node_->sums.blocks, on);
     }

@@ -1,7 +1,6 @@
 // Sums of arrays that this GPU can read: everyone's, over NVLink, or copies of them.
 #include <algorithm>
 
-#include "comm/allreduce/schedule.h"
 #include "comm/peer/device.cuh"
 #include "comm/peer/kernels.h"
 
@@ -98,6 +97,17 @@ __global__ void __launch_bounds__(kThreads)
   if (notes) note_end(call);
 }
 
+template <class T, int kMembers>
+__global__ void __launch_bounds__(kThreads)
+    add_kernel(const __grid_constant__ Call call, const __grid_constant__ Arrays sources, T* to,
+               std::int64_t first, std::int64_t count) {
+  constexpr int kCount = Pack<T>::kCount;
+  const auto write = [&](std::int64_t pack, const Pack<T>& sum) { sum.store(to + pack * kCount); };
+  add_packs<T, kMembers>(call, sources, first / kCount, count / kCount, write);
+  const std::int64_t rest = count / kCount * kCount + threadIdx.x;
+  if (blockIdx.x == 0 && rest < count) to[first + rest] = add_one<T, kMembers>(call, sources, first + rest);
+}
+
 __global__ void meet_kernel(const __grid_constant__ Call call) {
   Board& own = *call.boards[call.rank];
   const std::uint32_t epoch = own.epochs[kMostBlocks] + 1;
@@ -108,6 +118,13 @@ __global__ void meet_kernel(const __grid_constant__ Call call) {
   note_end(call);
 }
 
+/// Blocks for so many packs.
+template <class T, int kMembers>
+unsigned grid_of(std::int64_t packs, int most) {
+  constexpr std::int64_t kTile = std::int64_t{kThreads} * kUnroll<kMembers>;
+  return static_cast<unsigned>(std::clamp<std::int64_t>((packs + kTile - 1) / kTile, 1, most));
+}
+
 }  // namespace
 
 void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const Arrays& arrays,
@@ -116,13 +133,20 @@ void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const
     const std::int64_t packs = count / Pack<T>::kCount;
     const Range own = chunk_of({0, packs}, call.ranks, call.rank);
     // All ranks launch the same grid: it follows from the longest chunk.
-    constexpr std::int64_t kTile = std::int64_t{kThreads} * kUnroll<kMembers>;
-    const auto grid =
-        static_cast<unsigned>(std::clamp<std::int64_t>((packs / call.ranks + kTile) / kTile, 1, blocks));
-    two_shot_kernel<T, kMembers>
-        <<<grid, kThreads, 0, on>>>(call, sources, arrays, count, own.first, own.count);
+    two_shot_kernel<T, kMembers><<<grid_of<T, kMembers>(packs / call.ranks + 1, blocks), kThreads, 0, on>>>(
+        call, sources, arrays, count, own.first, own.count);
   });
   check_launch("two-shot sum");
+}
+
+void launch_add(const Call& call, Dtype dtype, const Arrays& sources, void* to, Range range, int blocks,
+                cudaStream_t on) {
+  if (range.count == 0) return;
+  with_type(dtype, call.ranks, [&]<class T, int kMembers>() {
+    add_kernel<T, kMembers><<<grid_of<T, kMembers>(range.count / Pack<T>::kCount, blocks), kThreads, 0, on>>>(
+        call, sources, static_cast<T*>(to), range.first, range.count);
+  });
+  check_launch("sum of copies");
 }
 
 void launch_meet(const Call& call, cudaStream_t on) {
