@@ -16,7 +16,7 @@ noise() {
   [ -e "$folder/$name.h5" ] || "$program" data generate "$@" --compression 0 --output "$folder/$name.h5" >&2
 }
 
-speed="train.steps=80 run.log_every=10 checkpoint.best=false eval.microbatches=2 device=cuda"
+speed="train.steps=80 rate.warmup_steps=10 run.log_every=10 checkpoint.best=false eval.microbatches=2 device=cuda"
 case $what in
   gpt2)
     noise noise_tokens noise_tokens --train 20000000 --validation 300000
