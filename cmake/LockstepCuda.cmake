@@ -17,3 +17,15 @@ target_compile_options(
 
 find_package(cuDNN REQUIRED)
 find_package(NCCL REQUIRED)
+
+# lockstep_cuda_folder(comm nccl SOURCES ... LINKS ...): a folder for GPUs, part of lockstep_comm. Its sources are compiled apart, so that
+# the room's others are compiled as in a build without CUDA and a compiler cache keeps one object of each.
+function(lockstep_cuda_folder room folder)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(lockstep_${room}_${folder} OBJECT ${arg_SOURCES})
+  target_link_libraries(lockstep_${room}_${folder} PRIVATE lockstep_compile spdlog::spdlog CUDA::cudart ${arg_LINKS})
+  target_sources(lockstep_${room} PRIVATE $<TARGET_OBJECTS:lockstep_${room}_${folder}>)
+  foreach(library CUDA::cudart ${arg_LINKS})
+    target_link_libraries(lockstep_${room} INTERFACE $<LINK_ONLY:${library}>)
+  endforeach()
+endfunction()

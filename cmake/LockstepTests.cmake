@@ -8,19 +8,11 @@ if(LOCKSTEP_SANITIZE STREQUAL "address")
   target_compile_options(lockstep_test_compile INTERFACE -fno-sanitize=null,alignment,vptr -fno-sanitize-address-use-after-scope)
 endif()
 
-# Makes `gpu_tests` build the program when its labels say so.
+# Makes `gpu_tests` build the program when its labels say so, and gives it CUDA's headers.
 function(lockstep_count_gpu_test name labels)
   if("gpu" IN_LIST labels)
     add_dependencies(gpu_tests test_${name})
-  endif()
-endfunction()
-
-# The sources of a program, compiled several at once where LOCKSTEP_JOIN_TESTS says so. Those whose own names (a helper, a constant)
-# are those of another's are listed under ALONE.
-function(lockstep_join_sources program)
-  if(LOCKSTEP_JOIN_TESTS)
-    set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
-    set_target_properties(${program} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+    target_link_libraries(test_${name} PRIVATE CUDA::cudart)
   endif()
 endfunction()
 
@@ -44,7 +36,9 @@ function(lockstep_test name)
     add_dependencies(thread_tests test_${name})
   endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
-  lockstep_join_sources(test_${name} ${arg_ALONE})
+  if(LOCKSTEP_JOIN_TESTS)
+    lockstep_join_sources(test_${name} 12 ${arg_ALONE})
+  endif()
   lockstep_register_cases(test_${name} "${arg_LABELS}")
 endfunction()
 
@@ -102,7 +96,9 @@ function(lockstep_mpi_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;RANKS;ALONE" ${ARGN})
   add_executable(test_${name} ${arg_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest lockstep_test_compile)
-  lockstep_join_sources(test_${name} ${arg_ALONE})
+  if(LOCKSTEP_JOIN_TESTS)
+    lockstep_join_sources(test_${name} 12 ${arg_ALONE})
+  endif()
   lockstep_count_gpu_test(${name} "${arg_LABELS}")
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME mpi.${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none -n ${ranks}

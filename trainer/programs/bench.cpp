@@ -205,7 +205,7 @@ const Bench kBenches[] = {
     {"step", "times a training step operation by operation", bench_step},
 };
 
-void print_overview() {
+void print_benches() {
   std::printf("usage: lockstep bench NAME ...\n");
   for (const Bench& bench : kBenches) {
     std::printf("  %-10s %s\n", std::string(bench.name).c_str(), std::string(bench.summary).c_str());
@@ -220,7 +220,7 @@ void print_overview() {
 int run_bench(Context& context) {
   const std::string name = context.argc() > 1 ? context.argv()[1] : "--help";
   if (name == "--help" || name == "-h") {
-    print_overview();
+    print_benches();
     return 0;
   }
   std::vector<std::string> names;

@@ -12,7 +12,7 @@ namespace lockstep::programs {
 
 namespace {
 
-cxxopts::Options usage() {
+cxxopts::Options compress_usage() {
   cxxopts::Options options(
       "lockstep bench compress",
       "Times codecs beside copies of memory, and the exchange of gradients by each compressor "
@@ -41,7 +41,7 @@ cxxopts::Options usage() {
 }  // namespace
 
 int bench_compress(Context& context) {
-  const auto words = parse_words(usage(), context);
+  const auto words = parse_words(compress_usage(), context);
   if (!words) return 0;
   const cxxopts::ParseResult& given = *words;
   comm::CompressBench bench;

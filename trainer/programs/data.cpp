@@ -17,7 +17,7 @@ std::string option_of(std::string_view key) {
   return option;
 }
 
-void print_overview() {
+void print_data_tools() {
   std::printf("usage: lockstep data import NAME --output FILE.h5 ...    turn files into a data set\n");
   for (const data::DataTool& tool : data::importers()) {
     std::printf("         %-10s %s\n", std::string(tool.name).c_str(), std::string(tool.summary).c_str());
@@ -98,7 +98,7 @@ std::vector<std::pair<std::string, std::string>> pairs_of(const data::DataTool& 
 int use_tool(const std::string& verb, const std::vector<std::string>& words) {
   const bool import = verb == "import";
   if (words.empty()) {
-    print_overview();
+    print_data_tools();
     return static_cast<int>(Fault::config);
   }
   const data::DataTool& tool = data::tool_named(import ? data::importers() : data::generators(),
@@ -121,12 +121,12 @@ int use_tool(const std::string& verb, const std::vector<std::string>& words) {
 int run_data(Context& context) {
   const std::vector<std::string> words(context.argv() + 1, context.argv() + context.argc());
   if (words.empty() || words[0] == "--help" || words[0] == "-h") {
-    print_overview();
+    print_data_tools();
     return words.empty() ? static_cast<int>(Fault::config) : 0;
   }
   const std::vector<std::string> rest(words.begin() + 1, words.end());
   if (!rest.empty() && (rest[0] == "--help" || rest[0] == "-h")) {
-    print_overview();
+    print_data_tools();
     return 0;
   }
   if (words[0] == "import" || words[0] == "generate") return use_tool(words[0], rest);

@@ -9,7 +9,7 @@ namespace lockstep::programs {
 
 namespace {
 
-cxxopts::Options usage() {
+cxxopts::Options eval_usage() {
   cxxopts::Options options(
       "lockstep eval", "Evaluates weights on the config's evaluation split, shared out over the ranks.\n");
   options.positional_help("CONFIG.yaml").show_positional_help();
@@ -28,7 +28,7 @@ cxxopts::Options usage() {
 }
 
 int run_eval(Context& context) {
-  const auto words = parse_words(usage(), context);
+  const auto words = parse_words(eval_usage(), context);
   if (!words) return 0;
   const Config config = load_config(*words);
   const std::string weights = required_word(*words, "weights");

@@ -15,7 +15,7 @@ namespace lockstep::programs {
 
 namespace {
 
-cxxopts::Options usage() {
+cxxopts::Options export_usage() {
   cxxopts::Options options("lockstep export",
                            "Writes a checkpoint's weights under the names that torchvision (resnet, vgg16) "
                            "and Hugging Face (gpt2) use.\n");
@@ -42,7 +42,7 @@ std::string config_beside(const std::string& checkpoint) {
 }
 
 int run_export(Context& context) {
-  const auto words = parse_words(usage(), context);
+  const auto words = parse_words(export_usage(), context);
   if (!words) return 0;
   const std::string checkpoint = required_word(*words, "checkpoint");
   const std::string out = required_word(*words, "out");

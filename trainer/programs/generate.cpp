@@ -9,7 +9,7 @@ namespace lockstep::programs {
 
 namespace {
 
-cxxopts::Options usage() {
+cxxopts::Options generate_usage() {
   cxxopts::Options options("lockstep generate", "Continues a text with a trained language model.\n");
   options.positional_help("CONFIG.yaml").show_positional_help();
   options.add_options()  //
@@ -43,7 +43,7 @@ void refuse_negative(const cxxopts::ParseResult& words) {
 }
 
 int run_generate(Context& context) {
-  const auto words = parse_words(usage(), context);
+  const auto words = parse_words(generate_usage(), context);
   if (!words) return 0;
   refuse_negative(*words);
   const Config config = load_config(*words);

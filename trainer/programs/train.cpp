@@ -16,7 +16,7 @@ namespace lockstep::programs {
 
 namespace {
 
-cxxopts::Options usage() {
+cxxopts::Options train_usage() {
   cxxopts::Options options("lockstep train",
                            "Trains the model of a config file, alone or under mpirun / srun.\n");
   options.positional_help("CONFIG.yaml").show_positional_help();
@@ -46,7 +46,7 @@ std::string agree_on_directory(comm::World& world, const Config& config, const c
 }
 
 int run_train(Context& context) {
-  const auto words = parse_words(usage(), context);
+  const auto words = parse_words(train_usage(), context);
   if (!words) return 0;
   const Config config = load_config(*words);
   if (words->count("resume") > 0 && (*words)["run-dir"].as<std::string>().empty())
