@@ -27,7 +27,7 @@ class AutotuneCache : public testing::Test {
   void TearDown() override { fs::remove_all(directory_); }
 
   [[nodiscard]] TuneTask task() const {
-    return {.total_bytes = 1 << 20, .backward_s = 1e-3, .schedule = "ring", .cache_directory = directory_};
+    return {.total_bytes = 1 << 17, .backward_s = 1e-3, .schedule = "ring", .cache_directory = directory_};
   }
   /// The choice that all ranks agree on.
   static Choice tuned(const Topology& topology, const TuneTask& task) {
