@@ -65,10 +65,10 @@ Calls calls_of(const std::vector<NodeReport>& report, const std::function<bool(c
   return calls;
 }
 
+/// Attention too is made of products.
 bool is_product(const NodeReport& node) {
-  const std::string& op = node.op;
-  return op.starts_with("conv") || op.starts_with("linear") || op.starts_with("tied_linear") ||
-         op.starts_with("causal_attention");
+  const OpKind kind = kind_of(node.op);
+  return kind == OpKind::convolution || kind == OpKind::product || kind == OpKind::attention;
 }
 
 std::vector<FamilyTime> families_of(const std::vector<NodeReport>& report) {
@@ -96,6 +96,14 @@ double copy_rate(Rig& rig, double seconds) {
 }
 
 }  // namespace
+
+OpKind kind_of(std::string_view operations) {
+  const std::string_view op = operations.substr(0, operations.find('+'));
+  if (op == "conv2d" || op == "conv_transpose2d") return OpKind::convolution;
+  if (op == "linear" || op == "tied_linear") return OpKind::product;
+  if (op == "batch_norm" || op == "layer_norm") return OpKind::norm;
+  return op == "causal_attention" ? OpKind::attention : OpKind::other;
+}
 
 StepPieces measure_pieces(Rig& rig, double seconds) {
   const std::vector<NodeReport> report = rig.executor().report();

@@ -1,12 +1,19 @@
 // The pieces of a step under sustained load, beside what bounds them: `lockstep bench step --sustain`.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "models/bench_rig.h"
 #include "models/bench_step.h"
 
 namespace lockstep::models {
+
+enum class OpKind : std::uint8_t { convolution, product, norm, attention, other };
+
+/// Of a kernel that does these operations ("conv2d+relu"): that of the first, whose work it is.
+[[nodiscard]] OpKind kind_of(std::string_view operations);
 
 /// Measures each for `seconds` (and at least once) on an executor that keeps every tensor. Numbers in the
 /// arrays change from run to run, as kernels that add to gradients do so again; nobody reads them.

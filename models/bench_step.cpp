@@ -69,24 +69,15 @@ struct StepSeries {
   }
 };
 
-enum class Kind { convolution, product, norm, attention, other };
-
-Kind kind_of(const std::string& op) {
-  if (op == "conv2d" || op == "conv_transpose2d") return Kind::convolution;
-  if (op == "linear" || op == "tied_linear") return Kind::product;
-  if (op == "batch_norm" || op == "layer_norm") return Kind::norm;
-  return op == "causal_attention" ? Kind::attention : Kind::other;
-}
-
 /// Kernels one operation each, so that each kind can be summed.
 void measure_alone(StepBench& bench, const std::vector<NodeReport>& report, const KernelSeries& series,
                    const KernelSeries& products) {
   for (std::size_t k = 0; k < report.size(); ++k) {
-    const Kind kind = kind_of(report[k].op);
-    if (kind == Kind::convolution) bench.convolutions_s += series.seconds(k);
-    if (kind == Kind::product) bench.products_s += series.seconds(k);
-    if (kind == Kind::norm) bench.norms_s += series.seconds(k);
-    if (kind == Kind::attention) bench.products_s += products.seconds(k);
+    const OpKind kind = kind_of(report[k].op);
+    if (kind == OpKind::convolution) bench.convolutions_s += series.seconds(k);
+    if (kind == OpKind::product) bench.products_s += series.seconds(k);
+    if (kind == OpKind::norm) bench.norms_s += series.seconds(k);
+    if (kind == OpKind::attention) bench.products_s += products.seconds(k);
   }
 }
 
@@ -97,9 +88,9 @@ double median_ratio(const std::vector<double>& steps, const std::vector<NodeRepo
   for (std::size_t round = 0; round < steps.size(); ++round) {
     double alone = 0;
     for (std::size_t k = 0; k < report.size(); ++k) {
-      const Kind kind = kind_of(report[k].op);
-      if (kind == Kind::other) continue;
-      alone += (kind == Kind::attention ? products : series).seconds_in(round, k);
+      const OpKind kind = kind_of(report[k].op);
+      if (kind == OpKind::other) continue;
+      alone += (kind == OpKind::attention ? products : series).seconds_in(round, k);
     }
     ratios.push_back(steps[round] / alone);
   }

@@ -85,6 +85,15 @@ StepBench made_up() {
   return bench;
 }
 
+TEST(StepPieces, a_fused_kernel_is_of_the_kind_of_its_first_operation) {
+  EXPECT_EQ(kind_of("conv2d"), OpKind::convolution);
+  EXPECT_EQ(kind_of("conv2d+add+relu"), OpKind::convolution);
+  EXPECT_EQ(kind_of("linear+gelu+linear+add"), OpKind::product);
+  EXPECT_EQ(kind_of("batch_norm+relu"), OpKind::norm);
+  EXPECT_EQ(kind_of("causal_attention"), OpKind::attention);
+  EXPECT_EQ(kind_of("add+linear"), OpKind::other);
+}
+
 TEST(StepPieces, floor_takes_products_as_they_ran_and_the_rest_at_the_rate_of_a_copy) {
   const StepBench bench = made_up();
   EXPECT_DOUBLE_EQ(floor_of(bench.pieces), 3.9e-3 + 3e-3 + 1e-3);
