@@ -273,7 +273,9 @@ TEST(Stream, worker_has_the_name_and_the_library_threads_asked_for) {
 }
 
 TEST(Stream, cuda_in_a_build_without_it_is_refused_with_the_cure) {
-#ifndef LOCKSTEP_WITH_CUDA
+#ifdef LOCKSTEP_WITH_CUDA
+  GTEST_SKIP() << "this build has it";
+#else
   try {
     static_cast<void>(make_stream(Device{DeviceKind::cuda, 1}));
     FAIL() << "must throw";
