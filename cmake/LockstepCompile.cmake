@@ -91,17 +91,17 @@ function(lockstep_precompile_headers target)
   endif()
 endfunction()
 
-# lockstep_join_sources(target 8 a.cpp ...): compiles the target's sources eight at once. Those whose own names (a helper, a constant)
-# are those of another's are given, and compiled alone.
+# lockstep_join_sources(target 8 c.cpp ...): compiles the target's sources eight at once, but for those given: they have own names (a
+# part's kSettings, a helper) that others have too.
 function(lockstep_join_sources target batch)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
 endfunction()
 
-# lockstep_library(core SOURCES a.cpp b.cpp LINKS lockstep_core ... [ALONE a.cpp]): the one target of a folder.
+# lockstep_library(core SOURCES a.cpp b.cpp [ALONE c.cpp] LINKS lockstep_core ...): the one target of a folder.
 function(lockstep_library room)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;PRIVATE_LINKS;ALONE" ${ARGN})
-  add_library(lockstep_${room} STATIC ${arg_SOURCES})
+  add_library(lockstep_${room} STATIC ${arg_SOURCES} ${arg_ALONE})
   add_library(lockstep::${room} ALIAS lockstep_${room})
   target_link_libraries(lockstep_${room} PUBLIC lockstep_compile ${arg_LINKS} PRIVATE ${arg_PRIVATE_LINKS})
   lockstep_precompile_headers(lockstep_${room})

@@ -16,7 +16,7 @@ function(lockstep_count_gpu_test name labels)
   endif()
 endfunction()
 
-# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize] [ALONE a_test.cpp] [ONE_THREAD a_test.cpp]): one
+# lockstep_test(name SOURCES a_test.cpp LINKS lockstep::core [LABELS sanitize] [ALONE b_test.cpp] [ONE_THREAD a_test.cpp]): one
 # GoogleTest program; ctest sees its cases.
 # Label `sanitize` puts it into the asan preset, `threads` into tsan's; label `gpu` keeps it out of every preset but cuda's (its cases skip
 # themselves where there is no GPU).
@@ -25,8 +25,9 @@ function(lockstep_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;ALONE;ONE_THREAD" ${ARGN})
   if(LOCKSTEP_SANITIZE STREQUAL "thread" AND arg_ONE_THREAD)
     list(REMOVE_ITEM arg_SOURCES ${arg_ONE_THREAD})
+    list(REMOVE_ITEM arg_ALONE ${arg_ONE_THREAD})
   endif()
-  add_executable(test_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/sanitizers.cpp)
+  add_executable(test_${name} ${arg_SOURCES} ${arg_ALONE} ${PROJECT_SOURCE_DIR}/tests/support/sanitizers.cpp)
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest GTest::gtest_main lockstep_test_compile)
   target_compile_definitions(test_${name} PRIVATE LOCKSTEP_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data")
   if("sanitize" IN_LIST arg_LABELS)
@@ -94,7 +95,7 @@ endfunction()
 # must initialise MPI (tests/support/mpi_main.cpp).
 function(lockstep_mpi_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINKS;LABELS;RANKS;ALONE" ${ARGN})
-  add_executable(test_${name} ${arg_SOURCES})
+  add_executable(test_${name} ${arg_SOURCES} ${arg_ALONE})
   target_link_libraries(test_${name} PRIVATE ${arg_LINKS} GTest::gtest lockstep_test_compile)
   if(LOCKSTEP_JOIN_TESTS)
     lockstep_join_sources(test_${name} 12 ${arg_ALONE})
