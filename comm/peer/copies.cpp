@@ -28,12 +28,6 @@ Range part_of(Range bytes, int parts, int index) {
   return {bytes.first + skipped, index == parts - 1 ? bytes.count - skipped : packs.count * kPackBytes};
 }
 
-void copy(std::byte* to, const std::byte* from, std::int64_t bytes, cudaStream_t on) {
-  if (bytes == 0) return;
-  cuda::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice, on),
-              "cudaMemcpyAsync");
-}
-
 }  // namespace
 
 /// As much of an array as scratch memory has room for.
@@ -73,8 +67,8 @@ class PeerCopies::Segments {
   void hand_back(int segment) {
     const Range bytes = own(segment);
     piece_.each_peer([&](int peer) {
-      copy(piece_.at(peer, bytes.first), piece_.at(piece_.call.rank, bytes.first), bytes.count,
-           stream(CopyLane::back));
+      cuda::copy_on_device(piece_.at(peer, bytes.first), piece_.at(piece_.call.rank, bytes.first),
+                           static_cast<std::size_t>(bytes.count), stream(CopyLane::back));
     });
   }
 
@@ -112,7 +106,8 @@ void PeerCopies::send(const Piece& piece, int segment, int segments, cudaStream_
   const int rank = piece.call.rank;
   piece.each_peer([&](int peer) {
     const Range chunk = piece.chunk(peer), part = part_of(chunk, segments, segment);
-    copy(scratch(peer, rank) + (part.first - chunk.first), piece.at(rank, part.first), part.count, on);
+    cuda::copy_on_device(scratch(peer, rank) + (part.first - chunk.first), piece.at(rank, part.first),
+                         static_cast<std::size_t>(part.count), on);
   });
 }
 

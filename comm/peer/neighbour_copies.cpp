@@ -16,9 +16,8 @@ class MappedCopies final : public NeighbourCopies {
         target_(control, device, most_bytes) {}
 
   void enqueue(std::int64_t bytes, Stream& stream) override {
-    cuda::check(cudaMemcpyAsync(target_.blocks()[next_], source_.data(), static_cast<std::size_t>(bytes),
-                                cudaMemcpyDeviceToDevice, cuda::native(stream)),
-                "cudaMemcpyAsync");
+    cuda::copy_on_device(target_.blocks()[next_], source_.data(), static_cast<std::size_t>(bytes),
+                         cuda::native(stream));
   }
 
  private:

@@ -132,9 +132,9 @@ class PeerTransport final : public Transport, private MappedMemory {
       const FlatSpan piece = data.part(first, std::min(most, data.count - first));
       FlatSpan staged = piece;
       staged.data = staging_.own();
-      copy(piece, staged, on);
+      cuda::copy_on_device(staged.data, piece.data, piece.bytes(), on);
       add_mapped(staging_, staged, on);
-      copy(staged, piece, on);
+      cuda::copy_on_device(piece.data, staged.data, piece.bytes(), on);
     }
   }
 
@@ -160,11 +160,6 @@ class PeerTransport final : public Transport, private MappedMemory {
       if (region && region->contains(data.data, data.bytes())) return region;
     }
     return nullptr;
-  }
-
-  static void copy(const FlatSpan& from, const FlatSpan& to, cudaStream_t on) {
-    cuda::check(cudaMemcpyAsync(to.data, from.data, from.bytes(), cudaMemcpyDeviceToDevice, on),
-                "cudaMemcpyAsync");
   }
 
   std::unique_ptr<Transport> messages_;

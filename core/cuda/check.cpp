@@ -36,6 +36,10 @@ void check(cudaError_t status, const char* call) {
 
 void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
+void copy_on_device(void* to, const void* from, std::size_t bytes, cudaStream_t on) {
+  if (bytes > 0) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
+}
+
 void use(Device device) {
   thread_local int current = -1;
   if (device.index == current) return;

@@ -21,6 +21,8 @@ void use(Device device);
 /// The cudaStream_t behind a Stream on a GPU; makes its device the calling thread's. Throws Fault::internal
 /// for a host stream.
 [[nodiscard]] cudaStream_t native(Stream& stream);
+/// Enqueues a copy between two places that GPUs reach; nothing when there are no bytes.
+void copy_on_device(void* to, const void* from, std::size_t bytes, cudaStream_t on);
 /// kScratchBytes of zeroed device memory that belong to the stream, for reductions. What uses them leaves
 /// them zero.
 [[nodiscard]] void* scratch(Stream& stream);

@@ -115,7 +115,7 @@ void cast(FlatSpan from, FlatSpan to, Stream& stream) {
   if (from.count == 0) return;
   const cudaStream_t on = native(stream);
   if (from.dtype == to.dtype) {
-    check(cudaMemcpyAsync(to.data, from.data, from.bytes(), cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
+    copy_on_device(to.data, from.data, from.bytes(), on);
     return;
   }
   if (from.dtype == Dtype::f32 && to.dtype == Dtype::bf16 && narrow<__nv_bfloat16>(from, to, on))

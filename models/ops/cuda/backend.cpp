@@ -121,7 +121,7 @@ class CudaBackend final : public Backend {
     const std::size_t bytes = static_cast<std::size_t>(layout.shape.count()) * 4;  // i32 and f32 alike
     const void* dense = uploads_.copy(stored, host, bytes, on);
     if (layout.dtype == Dtype::i32 || (layout.dtype == Dtype::f32 && !layout.storage)) {
-      check(cudaMemcpyAsync(stored, dense, bytes, cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
+      lockstep::cuda::copy_on_device(stored, dense, bytes, on);
     } else {
       store_dense(static_cast<const float*>(dense), layout, stored, options_.device, on);
     }

@@ -171,9 +171,7 @@ void column_sums(const void* x, const Rows& rows, Dtype dtype, const GradientSlo
 void pass_on(const void* from, void* to, std::int64_t count, Dtype dtype, bool add, const On& on) {
   if ((from == to && !add) || count == 0) return;
   if (!add) {
-    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * size_of(dtype),
-                          cudaMemcpyDeviceToDevice, on.stream),
-          "cudaMemcpyAsync");
+    lockstep::cuda::copy_on_device(to, from, static_cast<std::size_t>(count) * size_of(dtype), on.stream);
     return;
   }
   with_device_float(dtype, [&]<class T>(T*) {
