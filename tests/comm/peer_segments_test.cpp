@@ -1,5 +1,5 @@
-// Sums by copy engines, run on lanes that a dice lets go on: whatever the order, the sums are right; and with
-// any one wait left out, some order gives wrong ones.
+// Sums by copy engines, on lanes that go on as the dice fall: in every order the sums are right, and without
+// any one of the waits some order gives wrong ones.
 #include "comm/peer/segments.h"
 
 #include <gtest/gtest.h>
