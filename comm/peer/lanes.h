@@ -1,19 +1,14 @@
 // Streams beside the caller's, and one event to make them wait for each other.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include "comm/peer/segments.h"
-#include "core/device.h"
+#include "core/cuda/owned.h"
 
 namespace lockstep::comm {
 
 class Lanes {
  public:
-  explicit Lanes(Device device);
-  Lanes(const Lanes&) = delete;
-  Lanes& operator=(const Lanes&) = delete;
-  ~Lanes();
+  explicit Lanes(Device device) : out_(device), back_(device), event_(cudaEventDisableTiming) {}
 
   /// The lane's stream, where `sums` is the caller's.
   [[nodiscard]] cudaStream_t of(CopyLane lane, cudaStream_t sums) const noexcept;
@@ -21,8 +16,8 @@ class Lanes {
   void follow(cudaStream_t first, cudaStream_t then) const;
 
  private:
-  cudaStream_t out_ = nullptr, back_ = nullptr;
-  cudaEvent_t event_ = nullptr;
+  cuda::OwnStream out_, back_;
+  cuda::OwnEvent event_;
 };
 
 }  // namespace lockstep::comm

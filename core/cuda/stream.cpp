@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/cuda/cuda.h"
+#include "core/cuda/owned.h"
 #include "core/error.h"
 #include "core/event_state.h"
 
@@ -52,20 +52,8 @@ class FailureCell {
   std::vector<std::shared_ptr<FailureCell>> heard_;
 };
 
-class CudaEvent {
- public:
-  explicit CudaEvent(unsigned flags) { check(cudaEventCreateWithFlags(&event_, flags), "cudaEventCreate"); }
-  CudaEvent(const CudaEvent&) = delete;
-  CudaEvent& operator=(const CudaEvent&) = delete;
-  ~CudaEvent() { static_cast<void>(cudaEventDestroy(event_)); }
-  [[nodiscard]] cudaEvent_t get() const noexcept { return event_; }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
 /// Asks without leaving "not ready" behind as the thread's last error.
-cudaError_t query(const CudaEvent& event) {
+cudaError_t query(const OwnEvent& event) {
   const cudaError_t status = cudaEventQuery(event.get());
   if (status == cudaErrorNotReady) static_cast<void>(cudaGetLastError());
   return status;
@@ -88,14 +76,14 @@ struct CudaEventState final : Event::State {
   [[nodiscard]] std::shared_ptr<const Error> failure() const override { return failures->get(); }
 
   Device device;
-  CudaEvent event;
+  OwnEvent event;
   std::shared_ptr<FailureCell> failures;
   bool captured = false;  ///< recorded into a graph: an edge of it, no point in time
 };
 
 /// Begin and end of a wait on the device.
 struct WaitSpan {
-  std::shared_ptr<CudaEvent> begin, end;
+  std::shared_ptr<OwnEvent> begin, end;
 };
 
 class CudaStream final : public Stream {
@@ -195,7 +183,7 @@ class CudaStream final : public Stream {
     const bool timed = !other.captured && !capturing() && query(other.event) != cudaSuccess;
     WaitSpan span;
     if (timed) {
-      span = {std::make_shared<CudaEvent>(cudaEventDefault), std::make_shared<CudaEvent>(cudaEventDefault)};
+      span = {std::make_shared<OwnEvent>(cudaEventDefault), std::make_shared<OwnEvent>(cudaEventDefault)};
       check(cudaEventRecord(span.begin->get(), stream_), "cudaEventRecord");
     }
     check(cudaStreamWaitEvent(stream_, other.event.get(), 0), "cudaStreamWaitEvent");

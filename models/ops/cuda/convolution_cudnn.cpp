@@ -18,11 +18,10 @@
 #include "models/ops/cuda/convolution_graph.h"
 #include "models/ops/cuda/convolution_plan.h"
 #include "models/ops/cuda/cudnn_handle.h"
+#include "models/ops/cuda/stopwatch.h"
 
 namespace lockstep::models::cuda {
 namespace {
-
-using lockstep::cuda::check;
 
 constexpr std::size_t kTimed = 8;                             // candidates worth a measurement
 constexpr std::size_t kMostWorkspace = std::size_t{1} << 30;  // bytes; what a faster engine may cost
@@ -126,21 +125,14 @@ CudnnPlanPtr built(const Descriptor& config, const HandlePtr& handle) {
 std::size_t bytes_of(const Shape& shape) { return static_cast<std::size_t>(shape.count()) * sizeof(float); }
 
 /// Measures plans on zeroes.
-class StopWatch {
+class Trial {
  public:
-  StopWatch(const ConvolutionRequest& r, std::size_t workspace)
+  Trial(const ConvolutionRequest& r, std::size_t workspace)
       : image_(allocate(r.device, bytes_of(r.geometry.image))),
         weight_(allocate(r.device, bytes_of(r.geometry.weight()))),
         result_(allocate(r.device, bytes_of(r.geometry.result))),
         workspace_(allocate(r.device, workspace)),
-        stream_(make_stream(r.device, {})) {
-    for (cudaEvent_t* event : {&begin_, &end_}) check(cudaEventCreate(event), "cudaEventCreate");
-  }
-  StopWatch(const StopWatch&) = delete;
-  StopWatch& operator=(const StopWatch&) = delete;
-  ~StopWatch() {
-    for (cudaEvent_t event : {begin_, end_}) static_cast<void>(cudaEventDestroy(event));
-  }
+        stream_(make_stream(r.device, {})) {}
 
   /// Milliseconds of one run; nothing when it fails.
   [[nodiscard]] std::optional<double> measure(const CudnnPlan& plan) {
@@ -149,13 +141,9 @@ class StopWatch {
       const cudaStream_t on = lockstep::cuda::native(*stream_);
       const ConvolutionArrays arrays{image_.data(), weight_.data(), result_.data()};
       plan.execute(arrays, workspace_.data(), on);
-      check(cudaEventRecord(begin_, on), "cudaEventRecord");
+      Stopwatch watch(on);
       for (int i = 0; i < kRuns; ++i) plan.execute(arrays, workspace_.data(), on);
-      check(cudaEventRecord(end_, on), "cudaEventRecord");
-      check(cudaEventSynchronize(end_), "cudaEventSynchronize");
-      float ms = 0;
-      check(cudaEventElapsedTime(&ms, begin_, end_), "cudaEventElapsedTime");
-      return static_cast<double>(ms) / kRuns;
+      return watch.stop_s() * 1e3 / kRuns;
     } catch (const Refused&) {
       return std::nullopt;
     }
@@ -164,16 +152,15 @@ class StopWatch {
  private:
   Memory image_, weight_, result_, workspace_;
   std::unique_ptr<Stream> stream_;
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
 ConvolutionPlanPtr fastest(const std::vector<CudnnPlanPtr>& plans, const ConvolutionRequest& r) {
   std::size_t workspace = 0;
   for (const CudnnPlanPtr& plan : plans) workspace = std::max(workspace, plan->workspace_bytes());
-  StopWatch watch(r, workspace);
+  Trial trial(r, workspace);
   CudnnPlanPtr best;
   for (const CudnnPlanPtr& plan : plans) {
-    const auto ms = watch.measure(*plan);
+    const auto ms = trial.measure(*plan);
     if (!ms) continue;
     plan->measured(*ms);
     if (best == nullptr || *ms < best->measured_ms()) best = plan;

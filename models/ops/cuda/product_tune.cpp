@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/cuda/cuda.h"
+#include "core/cuda/owned.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "models/ops/cuda/product_plan.h"
@@ -12,22 +12,7 @@
 namespace lockstep::models::cuda {
 namespace {
 
-using lockstep::cuda::check;
-
 constexpr int kWarmUps = 1, kRepetitions = 3;
-
-/// A stream that goes with its owner.
-class OwnStream {
- public:
-  OwnStream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
-  OwnStream(const OwnStream&) = delete;
-  OwnStream& operator=(const OwnStream&) = delete;
-  ~OwnStream() { static_cast<void>(cudaStreamDestroy(stream_)); }
-  [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
 
 /// Operands with noise in them: a GPU that multiplies zeros draws less power and runs faster.
 class MadeUp {
@@ -65,7 +50,7 @@ class MadeUp {
 }  // namespace
 
 cublasLtMatmulAlgo_t fastest(const Product::Plan& plan, const std::vector<cublasLtMatmulAlgo_t>& candidates) {
-  const OwnStream stream;
+  const lockstep::cuda::OwnStream stream(plan.policy.device);
   std::unique_ptr<MadeUp> made_up;
   try {
     made_up = std::make_unique<MadeUp>(plan.spec, plan.policy.device, stream.get());

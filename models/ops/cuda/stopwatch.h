@@ -1,7 +1,7 @@
 // Time between two points of a CUDA stream, by its events.
 #pragma once
 
-#include "core/cuda/cuda.h"
+#include "core/cuda/owned.h"
 
 namespace lockstep::models::cuda {
 
@@ -9,28 +9,21 @@ namespace lockstep::models::cuda {
 class Stopwatch {
  public:
   explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
-    lockstep::cuda::check(cudaEventCreate(&begin_), "cudaEventCreate");
-    lockstep::cuda::check(cudaEventCreate(&end_), "cudaEventCreate");
-    lockstep::cuda::check(cudaEventRecord(begin_, stream_), "cudaEventRecord");
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  ~Stopwatch() {
-    static_cast<void>(cudaEventDestroy(begin_));
-    static_cast<void>(cudaEventDestroy(end_));
+    lockstep::cuda::check(cudaEventRecord(begin_.get(), stream_), "cudaEventRecord");
   }
   /// Seconds until the stream has done what was enqueued since. Blocks.
   [[nodiscard]] double stop_s() {
     float milliseconds = 0;
-    lockstep::cuda::check(cudaEventRecord(end_, stream_), "cudaEventRecord");
-    lockstep::cuda::check(cudaEventSynchronize(end_), "cudaEventSynchronize");
-    lockstep::cuda::check(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
+    lockstep::cuda::check(cudaEventRecord(end_.get(), stream_), "cudaEventRecord");
+    lockstep::cuda::check(cudaEventSynchronize(end_.get()), "cudaEventSynchronize");
+    lockstep::cuda::check(cudaEventElapsedTime(&milliseconds, begin_.get(), end_.get()),
+                          "cudaEventElapsedTime");
     return static_cast<double>(milliseconds) * 1e-3;
   }
 
  private:
   cudaStream_t stream_;
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+  lockstep::cuda::OwnEvent begin_{cudaEventDefault}, end_{cudaEventDefault};
 };
 
 }  // namespace lockstep::models::cuda

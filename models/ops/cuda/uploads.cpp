@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "core/cuda/cuda.h"
+#include "core/cuda/owned.h"
 
 namespace lockstep::models::cuda {
 
@@ -10,18 +10,7 @@ using lockstep::cuda::check;
 
 struct Uploads::Block {
   Memory memory;
-  cudaEvent_t copied = nullptr, consumed = nullptr;
-
-  Block() {
-    check(cudaEventCreateWithFlags(&copied, cudaEventDisableTiming), "cudaEventCreate");
-    check(cudaEventCreateWithFlags(&consumed, cudaEventDisableTiming), "cudaEventCreate");
-  }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-  ~Block() {
-    static_cast<void>(cudaEventDestroy(copied));
-    static_cast<void>(cudaEventDestroy(consumed));
-  }
+  lockstep::cuda::OwnEvent copied{cudaEventDisableTiming}, consumed{cudaEventDisableTiming};
 };
 
 struct Uploads::Ring {
@@ -48,17 +37,17 @@ const void* Uploads::copy(const void* tensor, const void* host, std::size_t byte
     check(cudaStreamSynchronize(on), "cudaStreamSynchronize");  // who may still read the smaller block
     block.memory = allocate(device_, bytes);
   }
-  check(cudaStreamWaitEvent(stream_, block.consumed, 0), "cudaStreamWaitEvent");
+  check(cudaStreamWaitEvent(stream_, block.consumed.get(), 0), "cudaStreamWaitEvent");
   check(cudaMemcpyAsync(block.memory.data(), host, bytes, cudaMemcpyHostToDevice, stream_),
         "cudaMemcpyAsync");
-  check(cudaEventRecord(block.copied, stream_), "cudaEventRecord");
-  check(cudaStreamWaitEvent(on, block.copied, 0), "cudaStreamWaitEvent");
+  check(cudaEventRecord(block.copied.get(), stream_), "cudaEventRecord");
+  check(cudaStreamWaitEvent(on, block.copied.get(), 0), "cudaStreamWaitEvent");
   return block.memory.data();
 }
 
 void Uploads::release(const void* tensor, cudaStream_t on) {
   Ring& ring = *rings_.at(tensor);
-  check(cudaEventRecord(ring.now().consumed, on), "cudaEventRecord");
+  check(cudaEventRecord(ring.now().consumed.get(), on), "cudaEventRecord");
   ++ring.turn;
 }
 
