@@ -28,7 +28,7 @@ constexpr PerElement per_element() {
 }
 
 /// What a node's work is counted from.
-struct Site {
+struct Sizes {
   const Shape& in;
   const Shape& out;
   bool input_gradient;  ///< somebody wants it
@@ -42,49 +42,52 @@ struct Site {
 };
 
 template <class Op>
-Work flops(const Op&, const Site& site) {
+Work flops(const Op&, const Sizes& sizes) {
   constexpr PerElement each = per_element<Op>();
-  return {each.forward * site.out_count(), each.backward * site.out_count(), 0, 0};
+  return {each.forward * sizes.out_count(), each.backward * sizes.out_count(), 0, 0};
 }
 
 double window(const Pair& kernel) { return static_cast<double>(kernel[0] * kernel[1]); }
 
-Work flops(const Conv2d& op, const Site& site) {
-  const double depth = static_cast<double>(site.in[1] / op.groups) * window(op.kernel);
-  return site.product(site.out_count() * depth, op.bias ? site.out_count() : 0);
+Work flops(const Conv2d& op, const Sizes& sizes) {
+  const double depth = static_cast<double>(sizes.in[1] / op.groups) * window(op.kernel);
+  return sizes.product(sizes.out_count() * depth, op.bias ? sizes.out_count() : 0);
 }
-Work flops(const ConvTranspose2d& op, const Site& site) {
+Work flops(const ConvTranspose2d& op, const Sizes& sizes) {
   const double fan_out = static_cast<double>(op.out_channels / op.groups) * window(op.kernel);
-  return site.product(site.in_count() * fan_out, op.bias ? site.out_count() : 0);
+  return sizes.product(sizes.in_count() * fan_out, op.bias ? sizes.out_count() : 0);
 }
-Work flops(const Linear& op, const Site& site) {
-  return site.product(site.in_count() * static_cast<double>(op.out_features), op.bias ? site.out_count() : 0);
+Work flops(const Linear& op, const Sizes& sizes) {
+  return sizes.product(sizes.in_count() * static_cast<double>(op.out_features),
+                       op.bias ? sizes.out_count() : 0);
 }
-Work flops(const TiedLinear&, const Site& site) {
-  return site.product(site.in_count() * static_cast<double>(site.out[site.out.rank() - 1]), 0);
+Work flops(const TiedLinear&, const Sizes& sizes) {
+  return sizes.product(sizes.in_count() * static_cast<double>(sizes.out[sizes.out.rank() - 1]), 0);
 }
 /// Scores and values over the T (T + 1) / 2 pairs that causality leaves, forward; twice that backward.
-Work flops(const CausalAttention& op, const Site& site) {
-  const auto time = static_cast<double>(site.in[1]);
-  const double pairs = static_cast<double>(site.in[0]) * time * (time + 1) / 2;
-  const double products = 4 * pairs * static_cast<double>(site.out[2]);
+Work flops(const CausalAttention& op, const Sizes& sizes) {
+  const auto time = static_cast<double>(sizes.in[1]);
+  const double pairs = static_cast<double>(sizes.in[0]) * time * (time + 1) / 2;
+  const double products = 4 * pairs * static_cast<double>(sizes.out[2]);
   const double softmax = 4 * pairs * static_cast<double>(op.heads);
   return {products + softmax, 2 * (products + softmax), 0, 0};
 }
-Work flops(const MaxPool& op, const Site& site) {
-  return {site.out_count() * window(op.kernel), site.out_count(), 0, 0};
+Work flops(const MaxPool& op, const Sizes& sizes) {
+  return {sizes.out_count() * window(op.kernel), sizes.out_count(), 0, 0};
 }
-Work flops(const AveragePool& op, const Site& site) {
-  return {site.out_count() * window(op.kernel), site.out_count() * window(op.kernel), 0, 0};
+Work flops(const AveragePool& op, const Sizes& sizes) {
+  return {sizes.out_count() * window(op.kernel), sizes.out_count() * window(op.kernel), 0, 0};
 }
-Work flops(const GlobalAveragePool&, const Site& site) { return {site.in_count(), site.in_count(), 0, 0}; }
-Work flops(const SoftmaxCrossEntropy&, const Site& site) {
-  return {5 * site.in_count(), 3 * site.in_count(), 0, 0};
+Work flops(const GlobalAveragePool&, const Sizes& sizes) {
+  return {sizes.in_count(), sizes.in_count(), 0, 0};
 }
-Work flops(const MeanSquaredError&, const Site& site) {
-  return {3 * site.in_count(), 2 * site.in_count(), 0, 0};
+Work flops(const SoftmaxCrossEntropy&, const Sizes& sizes) {
+  return {5 * sizes.in_count(), 3 * sizes.in_count(), 0, 0};
 }
-Work flops(const SmoothL1&, const Site& site) { return {4 * site.in_count(), 3 * site.in_count(), 0, 0}; }
+Work flops(const MeanSquaredError&, const Sizes& sizes) {
+  return {3 * sizes.in_count(), 2 * sizes.in_count(), 0, 0};
+}
+Work flops(const SmoothL1&, const Sizes& sizes) { return {4 * sizes.in_count(), 3 * sizes.in_count(), 0, 0}; }
 
 double parameter_bytes(const Graph& graph, const Node& node) {
   double count = 0;
@@ -119,8 +122,8 @@ Work work_of(const KernelRequest& request, std::size_t element_bytes) {
   double weights = 0;
   for (const Node* node : nodes) {
     const bool wanted = has_gradient(graph, node->inputs.front());
-    const Site site{shape(node->inputs.front()), shape(node->output), wanted};
-    const Work part = std::visit([&](const auto& op) { return flops(op, site); }, node->spec);
+    const Sizes sizes{shape(node->inputs.front()), shape(node->output), wanted};
+    const Work part = std::visit([&](const auto& op) { return flops(op, sizes); }, node->spec);
     total.forward_flops += part.forward_flops;
     if (has_gradient(graph, node->output)) total.backward_flops += part.backward_flops;
     weights += parameter_bytes(graph, *node);

@@ -18,11 +18,7 @@ class ActivationKernel final : public CpuKernel {
   [[nodiscard]] bool backward_needs_output() const override { return from_output(); }
 
  private:
-  /// A leaky ReLU of negative slope changes signs, so its output does not tell.
-  [[nodiscard]] bool from_output() const {
-    return epilogue_.activation == Activation::relu ||
-           (epilogue_.activation == Activation::leaky_relu && epilogue_.slope >= 0);
-  }
+  [[nodiscard]] bool from_output() const { return !reads_input(epilogue_); }
   void run_forward(const Pass&) override { activate(in<T>(), out<T>(), count_, epilogue_, threads()); }
   void run_backward(const Pass&) override {
     if (in_gradient<T>() == nullptr) return;

@@ -47,43 +47,18 @@ std::unique_ptr<Kernel> make(const SoftmaxCrossEntropy&, const Site& s) {
   return make_softmax_cross_entropy(s);
 }
 
-template <class Op>
-bool is(const Node* node) {
-  return std::holds_alternative<Op>(node->spec);
-}
-
-/// An activation whose gradient the fused kernel knows.
-bool joins_product(const Node* node) {
-  const Epilogue epilogue = epilogue_of(node->spec);
-  return epilogue.activation != Activation::none && epilogue.slope >= 0;
-}
 bool is_gelu(const Node* node) { return is<Gelu>(node); }
 
 /// What fuses: an activation into a product, a residual sum into a linear layer, a ReLU or a residual sum
 /// (and a ReLU) into a batch norm.
 bool accepts(const KernelRequest& request) {
   const auto& fused = request.fused;
-  if (is<BatchNorm>(request.node)) {
-    if (fused.size() == 1) return is<Relu>(fused[0]) || is<Add>(fused[0]);
-    return fused.size() == 2 && is<Add>(fused[0]) && is<Relu>(fused[1]);
-  }
+  if (is<BatchNorm>(request.node)) return joins_batch_norm(fused);
   if (fused.size() != 1) return false;
   if (is<Linear>(request.node) && is<Add>(fused[0])) return true;
   if (!joins_product(fused[0])) return false;
   if (is<Linear>(request.node)) return true;
   return (is<Conv2d>(request.node) || is<ConvTranspose2d>(request.node)) && !is_gelu(fused[0]);
-}
-
-/// Operations over the last axis would see the wrong one in a channels-last image.
-void check_last_axis(const KernelRequest& request) {
-  const bool last_axis =
-      is<Linear>(request.node) || is<TiedLinear>(request.node) || is<LayerNorm>(request.node);
-  if (!last_axis || request.inputs.front().shape.rank() != 4) return;
-  throw Error(
-      Fault::config,
-      fmt::format("node '{}' ({}): the cpu backend does not run it over the last axis of an image {}",
-                  request.node->name, op_name(request.node->spec), request.inputs.front().shape.text()),
-      "flatten the image first");
 }
 
 class CpuBackend final : public Backend {
@@ -95,7 +70,7 @@ class CpuBackend final : public Backend {
 
   [[nodiscard]] std::unique_ptr<Kernel> make(const KernelRequest& request) override {
     if (!request.fused.empty() && !accepts(request)) return nullptr;
-    check_last_axis(request);
+    check_last_axis(request, name());
     const LibraryThreads threads(options_.threads);
     const Site site{request, options_};
     try {

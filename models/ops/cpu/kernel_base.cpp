@@ -2,20 +2,13 @@
 
 #include "core/threads.h"
 #include "models/ops/cpu/storage.h"
-#include "models/ops/work.h"
 
 namespace lockstep::models::cpu {
-
-const Shape& Site::output() const {
-  return request.graph->values()[static_cast<std::size_t>(last().output)].shape;
-}
 
 CpuKernel::CpuKernel(const Site& site) : CpuKernel(site, site.options.compute) {}
 
 CpuKernel::CpuKernel(const Site& site, Dtype output_dtype)
-    : output_(activation(site.output(), output_dtype)),
-      work_(work_of(site.request, size_of(site.options.compute))),
-      threads_(site.options.threads) {}
+    : BoundKernel(site, activation(site.output(), output_dtype)), threads_(site.options.threads) {}
 
 void CpuKernel::forward(const Pass& pass, Stream& stream) {
   enqueue(stream, this, &CpuKernel::run_forward, pass);

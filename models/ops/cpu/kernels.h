@@ -8,15 +8,6 @@
 
 namespace lockstep::models::cpu {
 
-/// What follows a product in the same kernel.
-enum class Activation : std::uint8_t { none, relu, leaky_relu, gelu_tanh, gelu_exact };
-struct Epilogue {
-  Activation activation = Activation::none;
-  float slope = 0;  ///< of leaky ReLU
-};
-/// The activation that a node is, or none.
-[[nodiscard]] Epilogue epilogue_of(const OpSpec& spec);
-
 [[nodiscard]] std::unique_ptr<Kernel> make_convolution(const Site& site);
 [[nodiscard]] std::unique_ptr<Kernel> make_linear(const Site& site);
 [[nodiscard]] std::unique_ptr<Kernel> make_tied_linear(const Site& site);

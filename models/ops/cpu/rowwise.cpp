@@ -156,14 +156,6 @@ Cut row_cut(const Rows& rows) { return cut(rows.count, kGrain / std::max<std::in
 
 }  // namespace
 
-Epilogue epilogue_of(const OpSpec& spec) {
-  if (std::holds_alternative<Relu>(spec)) return {Activation::relu, 0};
-  if (const auto* leaky = std::get_if<LeakyRelu>(&spec)) return {Activation::leaky_relu, leaky->slope};
-  if (const auto* gelu = std::get_if<Gelu>(&spec))
-    return {gelu->tanh ? Activation::gelu_tanh : Activation::gelu_exact, 0};
-  return {};
-}
-
 std::size_t column_sums_bytes(const Rows& rows) { return float_bytes(row_cut(rows).pieces * rows.width); }
 
 namespace {

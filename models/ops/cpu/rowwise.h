@@ -7,6 +7,7 @@
 #include "core/dtype.h"
 #include "models/ops/cpu/kernels.h"
 #include "models/ops/cpu/storage.h"
+#include "models/ops/epilogue.h"
 
 namespace lockstep::models::cpu {
 

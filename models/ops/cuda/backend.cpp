@@ -50,15 +50,6 @@ std::unique_ptr<Kernel> make(const Relu&, const Site& s) { return make_activatio
 std::unique_ptr<Kernel> make(const LeakyRelu&, const Site& s) { return make_activation(s); }
 std::unique_ptr<Kernel> make(const Gelu&, const Site& s) { return make_activation(s); }
 
-template <class Op>
-bool is(const Node* node) {
-  return std::holds_alternative<Op>(node->spec);
-}
-/// An activation whose gradient needs the activation's output, or GELU.
-bool joins_product(const Node* node) {
-  const Epilogue epilogue = epilogue_of(node->spec);
-  return epilogue.activation != Activation::none && epilogue.slope >= 0;
-}
 /// An activation whose gradient needs the activation's output.
 bool is_rectifier(const Node* node) {
   const Epilogue epilogue = epilogue_of(node->spec);
@@ -68,10 +59,7 @@ bool is_rectifier(const Node* node) {
 /// A ReLU or a residual sum (and a ReLU) into a batch norm, a ReLU into a convolution.
 bool accepts_image(const KernelRequest& request) {
   const auto& fused = request.fused;
-  if (is<BatchNorm>(request.node)) {
-    if (fused.size() == 1) return is<Relu>(fused[0]) || is<Add>(fused[0]);
-    return fused.size() == 2 && is<Add>(fused[0]) && is<Relu>(fused[1]);
-  }
+  if (is<BatchNorm>(request.node)) return joins_batch_norm(fused);
   const bool convolves = is<Conv2d>(request.node) || is<ConvTranspose2d>(request.node);
   return convolves && fused.size() == 1 && is_rectifier(fused[0]);
 }
@@ -85,18 +73,6 @@ bool accepts(const KernelRequest& request) {
   return is<Gelu>(fused[0]) && is<Linear>(fused[1]) && (fused.size() == 2 || is<Add>(fused[2]));
 }
 
-/// Operations over the last axis would see the wrong one in a channels-last image.
-void check_last_axis(const KernelRequest& request) {
-  const bool last_axis =
-      is<Linear>(request.node) || is<TiedLinear>(request.node) || is<LayerNorm>(request.node);
-  if (!last_axis || request.inputs.front().shape.rank() != 4) return;
-  throw Error(
-      Fault::config,
-      fmt::format("node '{}' ({}): the cuda backend does not run it over the last axis of an image {}",
-                  request.node->name, op_name(request.node->spec), request.inputs.front().shape.text()),
-      "flatten the image first");
-}
-
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const BackendOptions& options) : options_(options), uploads_(options.device) {}
@@ -106,7 +82,7 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] std::unique_ptr<Kernel> make(const KernelRequest& request) override {
     if (!request.fused.empty() && !accepts(request)) return nullptr;
-    check_last_axis(request);
+    check_last_axis(request, name());
     const Site site{request, options_};
     return std::visit([&](const auto& op) { return models::make(op, site); }, request.node->spec);
   }
