@@ -2,7 +2,6 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -55,8 +54,7 @@ SharedExchange& HostTransport::shared() {
       throw Error(Fault::communication, "this node has no room for shared memory (/dev/shm) to sum in",
                   "enlarge it (docker run --shm-size=1g) or set allreduce.name to halving_doubling");
     }
-    const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-    shared_ = std::make_unique<SharedExchange>(rank_, stages, size() > cores);
+    shared_ = std::make_unique<SharedExchange>(rank_, stages);
   }
   return *shared_;
 }

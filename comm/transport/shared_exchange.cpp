@@ -1,8 +1,10 @@
 #include "comm/transport/shared_exchange.h"
 
+#include <sched.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -41,9 +43,12 @@ FlatSpan view(std::byte* data, const FlatSpan& like) { return {data, like.count,
 std::size_t SharedExchange::stage_bytes() noexcept { return kHead + 2 * kPieceBytes; }
 std::size_t SharedExchange::piece_bytes() noexcept { return kPieceBytes; }
 
-SharedExchange::SharedExchange(int me, const std::vector<std::byte*>& stages, bool crowded)
-    : me_(me), crowded_(crowded), stages_(stages) {
+SharedExchange::SharedExchange(int me, const std::vector<std::byte*>& stages) : me_(me), stages_(stages) {
   for (std::byte* each : stages) controls_.push_back(reinterpret_cast<SharedControl*>(each));
+  cpu_set_t own;
+  static_assert(sizeof(own) == sizeof(SharedControl::processors));
+  if (sched_getaffinity(0, sizeof(own), &own) == 0)
+    std::memcpy(control(me).processors.data(), &own, sizeof(own));
 }
 
 void SharedExchange::add_blocks(std::vector<std::byte*> blocks, std::size_t bytes) {
@@ -89,6 +94,17 @@ std::vector<int> SharedExchange::missing(SharedControl::Counter SharedControl::*
   return peers;
 }
 
+/// Those that any rank may run on.
+int SharedExchange::processors() const noexcept {
+  int count = 0;
+  for (std::size_t word = 0; word < SharedControl{}.processors.size(); ++word) {
+    std::uint64_t any = 0;
+    for (const SharedControl* each : controls_) any |= each->processors[word];
+    count += std::popcount(any);
+  }
+  return count;
+}
+
 void SharedExchange::require_same_call() const {
   const SharedControl::Call& mine = control(me_).calls[meeting_ % 2];
   for (int peer = 0; peer < size(); ++peer) {
@@ -105,6 +121,7 @@ void SharedExchange::arrive(const FlatSpan& data, std::int64_t place, const Impa
   mine.calls[meeting_ % 2] = {static_cast<std::int64_t>(data.bytes()), place};
   mine.arrived.value.store(meeting_, std::memory_order_release);
   wait(&SharedControl::arrived, impatience);
+  if (meeting_ == 1) crowded_ = size() > processors();
   require_same_call();
 }
 
