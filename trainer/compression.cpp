@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/compress/compressor.h"
+#include "comm/compress/rules.h"
 #include "core/error.h"
 
 namespace lockstep::trainer {
@@ -22,6 +23,15 @@ constexpr std::pair<const char*, const char*> kBadWithAdam[] = {{"ef_sign", "0.2
 bool does_without_feedback(const Config& config, std::string_view compressor) {
   return compressor == "random_k" && config.part_name("optimizer") == "adamw" &&
          !config.part("compress", compressor).boolean("adam_feedback");
+}
+
+/// A pattern misspelt would otherwise train for days without what it asks for.
+std::vector<std::string> idle_rules(const Config& config, const SlotLayout& layout) {
+  std::vector<std::string> notes;
+  for (const std::string& pattern : comm::SlotRules(compression_options(config)).idle(layout.slots()))
+    notes.push_back("compression: no slot that can be compressed matches '" + pattern +
+                    "' of compress.rules; checkpoints and exported weights hold the names of slots");
+  return notes;
 }
 
 }  // namespace
@@ -87,8 +97,15 @@ void save_start(StateWriter& shared, const std::string& compressor, const comm::
   shared.integer(kExactSteps, exchange.exact_steps());
 }
 
-std::vector<std::string> compression_notes(const Config& config, const comm::GradientExchange& exchange) {
-  std::vector<std::string> notes;
+std::string compression_text(const Config& config, const std::string& compressor) {
+  const std::size_t rules = config.section("compress").texts("rules").size();
+  if (rules == 0) return compressor;
+  return compressor + " but for " + std::to_string(rules) + (rules == 1 ? " rule" : " rules");
+}
+
+std::vector<std::string> compression_notes(const Config& config, const comm::GradientExchange& exchange,
+                                           const SlotLayout& layout) {
+  std::vector<std::string> notes = idle_rules(config, layout);
   if (const std::int64_t steps = exchange.exact_steps(); steps > 0)
     notes.push_back(
         "compression: the first " + std::to_string(steps) + " steps are summed exactly" +

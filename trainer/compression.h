@@ -29,9 +29,13 @@ namespace lockstep::trainer {
 void adopt(const std::string& compressor, const StateReader& saved, comm::CompressionOptions& options);
 /// For checkpoints: what adopt() reads.
 void save_start(StateWriter& shared, const std::string& compressor, const comm::GradientExchange& exchange);
-/// Sentences for the start of a run: how many steps are exact, and what fits badly.
+/// Sentences for the start of a run: how many steps are exact, what fits badly, and which rules change
+/// nothing.
 [[nodiscard]] std::vector<std::string> compression_notes(const Config& config,
-                                                         const comm::GradientExchange& exchange);
+                                                         const comm::GradientExchange& exchange,
+                                                         const SlotLayout& layout);
+/// "int8", or "none but for 2 rules": for the header of a run.
+[[nodiscard]] std::string compression_text(const Config& config, const std::string& compressor);
 
 /// Throws Fault::config where compressor and optimizer do not fit, by name.
 void check_compression(const Config& config);

@@ -132,7 +132,8 @@ void Training::make_engine(const StateReader& saved) {
   tell(choice_.why);
   adopt(choice_.compressor, saved, options.exchange.compression);
   engine_ = std::make_unique<StepEngine>(replica_, *optimizer_, *collectives_, options, *compute_);
-  for (const std::string& note : compression_notes(config_, engine_->exchange())) log_->note(note);
+  for (const std::string& note : compression_notes(config_, engine_->exchange(), replica_.store().layout()))
+    log_->note(note);
   if (options.shard) log_->note(sharding_text(*optimizer_, replica_.store().layout(), world_.size()));
 }
 
@@ -163,7 +164,7 @@ void Training::introduce() {
   facts.parameters = replica_.store().layout().canonical_count();
   facts.first_step = at_.first;
   facts.buckets = static_cast<std::int64_t>(engine_->buckets().size());
-  facts.compressor = choice_.compressor;
+  facts.compressor = compression_text(config_, choice_.compressor);
   log_->start(facts);
   if (!engine_->why_not_recorded().empty())
     log_->note("steps are enqueued one by one, not as a CUDA graph: " + engine_->why_not_recorded());

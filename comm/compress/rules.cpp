@@ -22,7 +22,7 @@ bool matches(std::string_view pattern, std::string_view name) {
 SlotRules::SlotRules(const CompressionOptions& options)
     : fallback_(options.name), min_elements_(options.min_elements) {
   for (const std::string& rule : options.rules) {
-    const std::size_t equal = rule.rfind('=');
+    const std::size_t equal = rule.find('=');
     if (equal == std::string::npos || equal == 0) {
       throw Error(Fault::config, "compression rule '" + rule + "' is not a pattern and a compressor",
                   "write for instance \"head.*=none\"");
@@ -43,6 +43,17 @@ std::string SlotRules::choose(const Slot& slot) const {
     if (matches(pattern, slot.name)) return name;
   }
   return fallback_;
+}
+
+std::vector<std::string> SlotRules::idle(std::span<const Slot> slots) const {
+  std::vector<std::string> found;
+  for (const auto& [pattern, name] : rules_) {
+    const bool used = std::ranges::any_of(slots, [&](const Slot& slot) {
+      return slot.shape.rank() >= 2 && slot.shape.count() >= min_elements_ && matches(pattern, slot.name);
+    });
+    if (!used) found.push_back(pattern);
+  }
+  return found;
 }
 
 std::vector<std::pair<std::string, std::vector<const Slot*>>> SlotRules::deal(

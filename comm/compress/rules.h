@@ -22,6 +22,8 @@ class SlotRules {
   /// The compressor of `slot`; "none": it is summed exactly. Slots of one dimension or fewer than
   /// min_elements always are.
   [[nodiscard]] std::string choose(const Slot& slot) const;
+  /// Patterns that match none of `slots` but such as are always summed exactly.
+  [[nodiscard]] std::vector<std::string> idle(std::span<const Slot> slots) const;
   /// `slots` by compressor, each in order.
   [[nodiscard]] std::vector<std::pair<std::string, std::vector<const Slot*>>> deal(
       std::span<const Slot> slots) const;

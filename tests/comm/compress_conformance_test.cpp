@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "tests/comm/compress_rig.h"
 #include "tests/support/rank_counts.h"
+#include "tests/support/refusal.h"
 
 namespace lockstep::comm::compress {
 namespace {
@@ -180,9 +181,19 @@ TEST(CompressRules, choose_by_name_but_never_biases_or_small_slots) {
   EXPECT_EQ(rules.choose(*layout.find("small.weight")), "none");
 }
 
+TEST(CompressRules, those_that_match_nothing_are_idle) {
+  const SlotLayout layout = rig_layout();
+  const SlotRules rules(
+      {.rules = {"h?ad.*=none", "*.bias=int8", "haed.*=bf16", "small.*=bf16"}, .min_elements = 100});
+  // Biases and small slots stay exact whatever a rule says.
+  EXPECT_EQ(rules.idle(layout.slots()), (std::vector<std::string>{"*.bias", "haed.*", "small.*"}));
+}
+
 TEST(CompressRules, nonsense_is_refused) {
   EXPECT_THROW(SlotRules({.name = "int8", .rules = {"head"}}), Error);
   EXPECT_THROW(SlotRules({.name = "int8", .rules = {"head=int9"}}), Error);
+  expect_error(Fault::config, {"'topk:density=0.01'"},
+               [] { SlotRules({.name = "int8", .rules = {"head.*=topk:density=0.01"}}); });
 }
 
 TEST(CompressRules, slots_of_one_bucket_may_go_different_ways) {
