@@ -69,10 +69,27 @@ class RunLog {
 /// Every other rank: says nothing.
 [[nodiscard]] std::unique_ptr<RunLog> make_silent_log();
 
-/// Makes the run directory (and parents) and writes config.yaml into it. Empty `wanted`:
-/// runs/<name>-<number>, the first number that is free. Throws Fault::config when it cannot be written, or
-/// when it holds another run and `resume` is false.
+/// A run directory that is this job's alone, until the end of its process at the latest, however it ends.
+class RunClaim {
+ public:
+  RunClaim() = default;
+  RunClaim(const RunClaim&) = delete;
+  RunClaim& operator=(const RunClaim&) = delete;
+  ~RunClaim();
+  /// Once. Throws Fault::config when another claim on `directory` is alive.
+  void take(const std::string& directory);
+
+ private:
+  int descriptor_ = -1;
+};
+
+/// After how many steps the run in `directory` was done, by its summary; -1: it is not done.
+[[nodiscard]] std::int64_t done_after(const std::string& directory);
+
+/// Makes the run directory (and parents), claims it if asked to, and writes config.yaml into it. Empty
+/// `wanted`: runs/<name>-<number>, the first number that is free. Throws Fault::config when it cannot be
+/// written, when it holds another run and `resume` is false, or when another job has claimed it.
 [[nodiscard]] std::string make_run_directory(const std::string& wanted, const std::string& name, bool resume,
-                                             const std::string& resolved_config);
+                                             const std::string& resolved_config, RunClaim* claim = nullptr);
 
 }  // namespace lockstep::trainer

@@ -56,6 +56,7 @@ class Training final : public PreparedRun {
                                      replica_.store().layout(), replica_.device());
   }
 
+  [[nodiscard]] std::int64_t steps() const noexcept override { return plan_.steps; }
   Outcome run(RunLog& log, const TrainingOptions& options) override;
 
  private:

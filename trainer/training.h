@@ -33,6 +33,8 @@ struct Outcome {
 class PreparedRun {
  public:
   virtual ~PreparedRun() = default;
+  /// Steps of the whole training.
+  [[nodiscard]] virtual std::int64_t steps() const noexcept = 0;
   /// Collective, once. Trains from the config's start or the newest checkpoint to its end. Throws Error; a
   /// diverged run throws Fault::diverged naming rank, slot and samples.
   [[nodiscard]] virtual Outcome run(RunLog& log, const TrainingOptions& options) = 0;

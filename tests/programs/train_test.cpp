@@ -206,5 +206,27 @@ TEST_F(Train, keys_of_parts_not_selected_are_noted_and_do_not_stop_the_run) {
                "optimizer.lamb.beta1");
 }
 
+TEST_F(Train, a_run_that_is_done_keeps_its_summary_when_it_is_resumed_once_more) {
+  train("--run-dir " + file("run"));
+  const std::string before = text_of(file("run/summary.json"));
+  for (const char* launcher : {"", "$MPI -n 2"}) {
+    const std::string again = train("--resume --run-dir " + file("run"), launcher);
+    EXPECT_PRED2(holds, again, "done after 6 steps: nothing is left to do");
+    EXPECT_EQ(text_of(file("run/summary.json")), before);
+  }
+  EXPECT_PRED2(holds, train("--set train.steps=7 --resume --run-dir " + file("run")), "steps    6 to 7");
+}
+
+TEST_F(Train, rules_of_compression_are_told_and_those_that_match_nothing_noted) {
+  const std::string output = train(
+      "--set 'compress.rules=[stage*.conv1.*=int8, fc.*=int8, stge*=topk]' --set compress.min_elements=1 "
+      "--run-dir " +
+          file("run"),
+      "$MPI -n 2");
+  EXPECT_PRED2(holds, output, "compression none but for 3 rules");
+  EXPECT_PRED2(holds, output, "matches 'stge*' of compress.rules");
+  EXPECT_FALSE(holds(output, "matches 'fc.*'"));
+}
+
 }  // namespace
 }  // namespace lockstep::programs

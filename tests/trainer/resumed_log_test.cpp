@@ -168,5 +168,26 @@ TEST(RunDirectory, whose_config_cannot_be_kept_is_refused) {
                [&] { static_cast<void>(make_run_directory(scratch.path(), "n", false, "model: mlp\n")); });
 }
 
+TEST(RunDirectory, of_a_job_at_work_is_refused_whole_until_it_ends) {
+  const ScratchDirectory scratch;
+  const auto config = [&] {
+    std::ifstream file(scratch.path() + "/config.yaml");
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  auto first = std::make_unique<RunClaim>();
+  static_cast<void>(make_run_directory(scratch.path(), "n", false, "first", first.get()));
+  for (const bool resume : {false, true}) {
+    RunClaim second;
+    expect_error(Fault::config, {"another job", scratch.path()}, [&] {
+      static_cast<void>(make_run_directory(scratch.path(), "n", resume, "second", &second));
+    });
+  }
+  EXPECT_EQ(config(), "first");
+  first.reset();
+  RunClaim third;
+  EXPECT_EQ(make_run_directory(scratch.path(), "n", true, "third", &third), scratch.path());
+  EXPECT_EQ(config(), "third");
+}
+
 }  // namespace
 }  // namespace lockstep::trainer
