@@ -122,5 +122,20 @@ TEST_F(Export, unknown_format_missing_checkpoint_and_unwritable_place_are_refuse
   expect_refused(shell("$L export " + file("run") + " " + file("o")), 6, {"run"});
 }
 
+TEST_F(Export, the_name_of_the_file_tells_the_format_unless_an_option_does) {
+  write_images("c.yaml", "{name: cnn, cnn: {channels: [4]}}");
+  run("$L train " + file("c.yaml") + " --set train.steps=1 --run-dir " + file("run"));
+  const auto is_hdf5 = [&](const std::string& words, const std::string& out) {
+    run("$L export " + words + " " + file("run") + " " + file(out));
+    return text_of(file(out)).starts_with("\x89HDF");
+  };
+  EXPECT_TRUE(is_hdf5("", "w.h5"));
+  EXPECT_TRUE(is_hdf5("", "w.hdf5"));
+  EXPECT_FALSE(is_hdf5("", "w.safetensors"));
+  EXPECT_FALSE(is_hdf5("", "w"));
+  EXPECT_TRUE(is_hdf5("--format hdf5", "w.bin"));
+  EXPECT_FALSE(is_hdf5("--format safetensors", "x.h5"));
+}
+
 }  // namespace
 }  // namespace lockstep::programs

@@ -20,10 +20,11 @@ cxxopts::Options export_usage() {
                            "Writes a checkpoint's weights under the names that torchvision (resnet, vgg16) "
                            "and Hugging Face (gpt2) use.\n");
   options.positional_help("CHECKPOINT OUT").show_positional_help();
-  options.add_options()                                                                               //
-      ("checkpoint", "checkpoint directory or run directory", cxxopts::value<std::string>())          //
-      ("out", "file to write", cxxopts::value<std::string>())                                         //
-      ("format", "safetensors or hdf5", cxxopts::value<std::string>()->default_value("safetensors"))  //
+  options.add_options()                                                                       //
+      ("checkpoint", "checkpoint directory or run directory", cxxopts::value<std::string>())  //
+      ("out", "file to write", cxxopts::value<std::string>())                                 //
+      ("format", "safetensors or hdf5 (default: hdf5 when OUT ends in .h5 or .hdf5, else safetensors)",
+       cxxopts::value<std::string>()->default_value(""))  //
       ("config", "resolved config of the run (default: config.yaml of the run directory)",
        cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
@@ -41,9 +42,14 @@ std::string config_beside(const std::string& checkpoint) {
   throw Error(Fault::config, "found no config.yaml above '" + checkpoint + "'", "name it with --config");
 }
 
+std::string format_of(const std::string& wanted, const std::filesystem::path& out) {
+  if (!wanted.empty()) return wanted;
+  return out.extension() == ".h5" || out.extension() == ".hdf5" ? "hdf5" : "safetensors";
+}
+
 int run_export(Context& context) {
   const auto words = parse_words(export_usage(), context);
-  if (!words) return 0;
+  if (!words || context.rank() != 0) return 0;  // one writes the file
   const std::string checkpoint = required_word(*words, "checkpoint");
   const std::string out = required_word(*words, "out");
   const std::string named = (*words)["config"].as<std::string>();
@@ -52,7 +58,7 @@ int run_export(Context& context) {
   const auto model = models::models().create(config.part_name("model"), config.part("model"));
   const trainer::NamedTensors tensors =
       trainer::with_foreign_names(*model, trainer::tensors_of(trainer::read_shared_state(checkpoint)));
-  const std::string format = (*words)["format"].as<std::string>();
+  const std::string format = format_of((*words)["format"].as<std::string>(), out);
   if (format == "safetensors") {
     trainer::write_safetensors(out, tensors);
   } else if (format == "hdf5") {
