@@ -10,6 +10,7 @@
 #include "comm/bench_sweep.h"
 #include "comm/collectives.h"
 #include "comm/device_transport.h"
+#include "comm/named.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/recording.h"
@@ -181,7 +182,13 @@ std::vector<BenchSchedule> bench_schedules(const std::vector<std::string>& names
   }
   std::vector<BenchSchedule> chosen;
   chosen.reserve(wanted.size());
-  for (const std::string& text : wanted) chosen.push_back({text, schedule_called(text)});
+  for (const std::string& text : wanted) {
+    if (named_part("allreduce", text).name == "auto") {
+      throw Error(Fault::config, "'auto' chooses for a training: it is no schedule of its own to measure",
+                  "name schedules, or none to measure all that it chooses from");
+    }
+    chosen.push_back({text, schedule_called(text)});
+  }
   return chosen;
 }
 

@@ -27,7 +27,7 @@ struct NamedPart {
 template <class Table>
 [[nodiscard]] std::pair<std::string, Options> part_called(const Table& table, const std::string& text) {
   const NamedPart part = named_part(table.kind(), text);
-  return {part.name, Options::of(table.row(part.name).settings, part.settings)};
+  return {part.name, Options::of(table.row(part.name).settings, part.settings, "'" + text + "'")};
 }
 
 }  // namespace lockstep::comm

@@ -187,5 +187,21 @@ TEST_F(BenchStep, overrides_reach_the_step) {
   EXPECT_PRED2(holds, run("$L bench step " + file("c.yaml") + " -n 1 --set model.name=mlp"), "linear+relu");
 }
 
+TEST_F(Bench, a_list_names_schedules_too) {
+  std::set<std::string> names;
+  for (const Json& row : rows("--max 8 --schedule double_tree:segment=4096,ring"))
+    names.insert(row.at("schedule"));
+  EXPECT_EQ(names, (std::set<std::string>{"double_tree:segment=4096", "ring"}));
+}
+
+TEST_F(Bench, what_cannot_end_well_is_refused_before_it_is_measured) {
+  const Ran no_place = shell("$L bench allreduce --max 8 --schedule ring --json /nowhere/rows.json");
+  expect_refused(no_place, 2, {"/nowhere/rows.json"});
+  EXPECT_FALSE(holds(no_place.output, "all-reduce: 1 ranks"));
+  expect_refused(shell("$L bench allreduce --max 8 --schedule auto"), 2, {"'auto' chooses for a training"});
+  expect_refused(shell("$L bench allreduce --max 8 --compress int8:foo=1"), 2,
+                 {"'int8:foo=1': unknown key 'foo'"});
+}
+
 }  // namespace
 }  // namespace lockstep::programs

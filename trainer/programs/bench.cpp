@@ -42,14 +42,15 @@ cxxopts::Options allreduce_usage() {
   cxxopts::Options options(
       "lockstep bench allreduce",
       "Times and verifies all-reduce schedules in the columns of nccl-tests; run it under mpirun.\n");
-  options.add_options()                                                                                     //
-      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))                         //
-      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))                        //
-      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))                  //
-      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))                   //
-      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))                           //
-      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))              //
-      ("schedule", "only this one (may be repeated)", cxxopts::value<std::vector<std::string>>())           //
+  options.add_options()                                                                         //
+      ("b,min", "smallest size", cxxopts::value<std::string>()->default_value("8"))             //
+      ("e,max", "largest size", cxxopts::value<std::string>()->default_value("32M"))            //
+      ("f,factor", "from one size to the next", cxxopts::value<int>()->default_value("4"))      //
+      ("n,iterations", "timed sums per size", cxxopts::value<int>()->default_value("10"))       //
+      ("w,warmup", "sums before them", cxxopts::value<int>()->default_value("2"))               //
+      ("d,type", "f32, f64, bf16 or i32", cxxopts::value<std::string>()->default_value("f32"))  //
+      ("schedule", "only these: ring,double_tree:segment=4096",
+       cxxopts::value<std::vector<std::string>>())                                                          //
       ("device", "cpu or cuda: where the arrays are", cxxopts::value<std::string>()->default_value("cpu"))  //
       ("transport", "auto, mpi or nccl; with settings: mpi:gpu_messages=staged",
        cxxopts::value<std::string>()->default_value("auto"))  //
@@ -66,6 +67,10 @@ cxxopts::Options allreduce_usage() {
       ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
       ("h,help", "this text");
   return options;
+}
+
+Error no_json(const std::string& file) {
+  return {Fault::config, "cannot write '" + file + "'", "choose another place for --json"};
 }
 
 /// On GPUs the library's call on ordinary memory is measured beside the one on memory that it lends.
@@ -93,12 +98,12 @@ std::vector<comm::BenchSchedule> wanted_schedules(const comm::World& world, cons
                                                   Device device) {
   std::vector<std::string> names;
   if (given.count("compress") > 0) names.push_back(usual_schedule(world, device));
-  if (given.count("schedule") > 0) names = given["schedule"].as<std::vector<std::string>>();
+  if (given.count("schedule") > 0) names = parts_given(given, "schedule");
   return comm::bench_schedules(names);
 }
 
 int bench_allreduce(Context& context) {
-  const auto words = parse_words(allreduce_usage(), context);
+  const auto words = parse_bench(allreduce_usage(), context);
   if (!words) return 0;
   const cxxopts::ParseResult& given = *words;
   comm::AllreduceBench bench;
@@ -170,7 +175,7 @@ models::StepUpdate update_of(const Config& config) {
 }
 
 int bench_step(Context& context) {
-  const auto words = parse_words(step_usage(), context);
+  const auto words = parse_bench(step_usage(), context);
   if (!words) return 0;
   const Config config = load_config(*words);
   const auto dataset = trainer::open_dataset(config);
@@ -247,11 +252,26 @@ Device device_called(const std::string& name, const comm::World& world) {
   throw unknown_name("device", name, {"cpu", "cuda"});
 }
 
+std::optional<cxxopts::ParseResult> parse_bench(cxxopts::Options options, const Context& context) {
+  auto words = parse_words(std::move(options), context);
+  if (!words || context.rank() != 0) return words;
+  const std::string file = (*words)["json"].as<std::string>();
+  if (!file.empty() && !std::ofstream(file, std::ios::app)) throw no_json(file);
+  return words;
+}
+
+std::vector<std::string> parts_given(const cxxopts::ParseResult& given, const std::string& option) {
+  std::vector<std::string> parts;
+  if (given.count(option) == 0) return parts;
+  for (const std::string& list : given[option].as<std::vector<std::string>>())
+    std::ranges::move(comm::split_parts(list), std::back_inserter(parts));
+  return parts;
+}
+
 void write_json(const std::string& file, const std::string& text) {
   if (file.empty()) return;
   std::ofstream out(file);
-  if (!(out << text << "\n").flush())
-    throw Error(Fault::config, "cannot write '" + file + "'", "choose another place for --json");
+  if (!(out << text << "\n").flush()) throw no_json(file);
 }
 
 const Command kBench{"bench", "measure all-reduce schedules, compression and training steps", run_bench};

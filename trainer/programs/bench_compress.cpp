@@ -20,9 +20,9 @@ cxxopts::Options compress_usage() {
   options.add_options()  //
       ("gradients", "vgg16, gpt, or elements of one matrix such as 16M",
        cxxopts::value<std::string>()->default_value("vgg16"))  //
-      ("compressor", "only this one, such as powersgd:rank=2 (may be repeated)",
+      ("compressor", "only these: int8,powersgd:rank=2",
        cxxopts::value<std::vector<std::string>>())  //
-      ("schedule", "of exact sums (may be repeated; by default the one that training uses)",
+      ("schedule", "of exact sums, one or more (by default the one that training uses)",
        cxxopts::value<std::vector<std::string>>())                                                         //
       ("device", "cpu or cuda: where gradients are", cxxopts::value<std::string>()->default_value("cpu"))  //
       ("transport", "auto, mpi or nccl; with settings: mpi:gpu_messages=staged",
@@ -41,19 +41,19 @@ cxxopts::Options compress_usage() {
 }  // namespace
 
 int bench_compress(Context& context) {
-  const auto words = parse_words(compress_usage(), context);
+  const auto words = parse_bench(compress_usage(), context);
   if (!words) return 0;
   const cxxopts::ParseResult& given = *words;
   comm::CompressBench bench;
   bench.gradients = given["gradients"].as<std::string>();
-  if (given.count("compressor") > 0) bench.compressors = given["compressor"].as<std::vector<std::string>>();
+  if (given.count("compressor") > 0) bench.compressors = parts_given(given, "compressor");
   bench.iterations = given["iterations"].as<int>();
   bench.warmup = given["warmup"].as<int>();
   comm::World& world = context.world();
   bench.device = device_called(given["device"].as<std::string>(), world);
   bench.transport = given["transport"].as<std::string>();
   bench.schedules = comm::bench_schedules(
-      given.count("schedule") > 0 ? given["schedule"].as<std::vector<std::string>>()
+      given.count("schedule") > 0 ? parts_given(given, "schedule")
                                   : std::vector<std::string>{usual_schedule(world, bench.device)});
   const bool exchanges = given.count("codecs-only") == 0;
   if (exchanges) comm::check_bench(bench);
