@@ -25,6 +25,9 @@ void run_ranks_as_threads(const Topology& topology, const std::function<void(Wor
 /// unwinds, or after a transport failed, it leaves MPI as it is: print, then call abort_job().
 [[nodiscard]] std::unique_ptr<World> make_mpi_world(int* argc, char*** argv);
 
+/// The rank that the launcher told this process, 0 without one. For programs that have not started MPI.
+[[nodiscard]] int launched_rank();
+
 /// "Open MPI 4.1.4": the MPI library that the program runs with. Needs no job.
 [[nodiscard]] std::string mpi_library();
 

@@ -1,7 +1,9 @@
 #include "data/hdf5_types.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #include <spdlog/fmt/fmt.h>
@@ -21,7 +23,14 @@ std::recursive_mutex& library_lock() {
 
 herr_t innermost(unsigned depth, const H5E_error2_t* error, void* into) {
   auto& reason = *static_cast<std::string*>(into);
-  if (depth == 0 && error->desc != nullptr) reason = error->desc;
+  if (depth != 0 || error->desc == nullptr) return 0;
+  reason = error->desc;
+  // Of a failed write or read HDF5 tells the time, the buffer and, among them, what the system said.
+  constexpr std::string_view kSystemSaid = "error message = '";
+  const std::size_t said = reason.find(kSystemSaid);
+  if (said == std::string::npos) return 0;
+  reason.erase(0, said + kSystemSaid.size());
+  reason.resize(std::min(reason.find('\''), reason.size()));
   return 0;
 }
 

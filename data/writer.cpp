@@ -151,6 +151,7 @@ void SetWriter::begin_split(const std::string& name, const std::vector<TensorSpe
   state_->tensors = tensors;
   state_->parts_of_split = 0;
   state_->written.splits.emplace_back(name, 0);
+  if (tensors.front().name == "tokens") state_->written.unit = "tokens";
   if (state_->many()) {
     state_->next_part();
   } else {

@@ -26,7 +26,8 @@ struct WriterOptions {
 /// What was written.
 struct Written {
   std::vector<std::string> files;
-  std::vector<std::pair<std::string, std::int64_t>> splits;  ///< name, samples
+  std::vector<std::pair<std::string, std::int64_t>> splits;  ///< name, rows
+  std::string unit = "samples";                              ///< what a row is; "tokens" of a text
 };
 
 class SetWriter {

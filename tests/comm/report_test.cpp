@@ -99,6 +99,13 @@ TEST(Launcher, matching_counts_pass) {
   EXPECT_NO_THROW(check_launcher(2, environment({{"SLURM_NTASKS", "4"}, {"OMPI_COMM_WORLD_SIZE", "2"}})));
 }
 
+TEST(Launcher, tells_the_rank_before_mpi_starts) {
+  EXPECT_EQ(launched_rank(environment({})), 0);
+  EXPECT_EQ(launched_rank(environment({{"OMPI_COMM_WORLD_RANK", "2"}, {"SLURM_PROCID", "0"}})), 2);
+  EXPECT_EQ(launched_rank(environment({{"PMI_RANK", "3"}})), 3);
+  EXPECT_EQ(launched_rank(environment({{"SLURM_PROCID", "5"}})), 5);
+}
+
 TEST(Patience, long_wait_sleeps_instead_of_spinning) {
   Patience patience;
   const auto begin = std::chrono::steady_clock::now();

@@ -120,11 +120,11 @@ TEST_F(Data, cifar_records_of_both_variants_keep_the_right_label) {
 TEST_F(Data, text_is_split_into_characters_and_validation) {
   write_text(file("t.txt"), std::string(90, 'a') + std::string(10, 'b'));
   EXPECT_PRED2(holds, import("text --input " + file("t.txt")),
-               "train        90 samples\nvalidation   10 samples");
+               "train        90 tokens\nvalidation   10 tokens");
   for (const char* part : {"@classes = 2", "tokens  u16 [90]", "values 1 to 1"})
     EXPECT_PRED2(holds, info(), part);
   EXPECT_PRED2(holds, import("text --tokenizer bytes --validation-fraction 0.5 --input " + file("t.txt")),
-               "train        50 samples");
+               "train        50 tokens");
   EXPECT_PRED2(holds, info(), "@classes = 256");
   expect_refused(
       shell("$L data import text --tokenizer gpt2 --input " + file("t.txt") + " --output " + file("o.h5")), 2,
@@ -224,6 +224,21 @@ TEST_F(Data, info_names_what_it_cannot_read_and_describes_several_files) {
   write_text(file("text.h5"), "no HDF5");
   expect_refused(shell("$L data info " + file("text.h5")), 3, {"text.h5"});
   expect_refused(shell("$L data info " + file("absent.h5")), 3, {"absent.h5"});
+}
+
+TEST_F(Data, under_mpirun_one_rank_writes_the_file) {
+  const std::string output =
+      run("$MPI -n 3 $L data generate weather --train 64 --test 16 --output " + file("w.h5"));
+  EXPECT_PRED2(holds, output, "train        64 samples");
+  EXPECT_EQ(output.find("wrote"), output.rfind("wrote"));
+  EXPECT_PRED2(holds, run("$L data info " + file("w.h5")), "f32 [64, 4, 32, 32]");
+}
+
+TEST_F(Data, a_disk_that_is_full_is_named_in_the_systems_words) {
+  // A limit on the size of files stands for the disk.
+  const Ran ran =
+      shell("trap '' XFSZ; ulimit -f 64; $L data generate weather --compression 0 --output " + file("w.h5"));
+  expect_refused(ran, 3, {"cannot write to '", "': File too large\n", "free space"});
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/transport.h"
+#include "comm/worlds.h"
 
 namespace lockstep::programs {
 
@@ -26,8 +27,8 @@ class Context {
   }
   /// Starts MPI on first use; collective.
   [[nodiscard]] comm::World& world();
-  /// Rank of this process, 0 before world() was called.
-  [[nodiscard]] int rank() const noexcept { return world_ ? world_->rank() : 0; }
+  /// Rank of this process; before world() was called the one that the launcher told it.
+  [[nodiscard]] int rank() const { return world_ ? world_->rank() : comm::launched_rank(); }
   [[nodiscard]] const comm::World* started() const noexcept { return world_.get(); }
   /// Ends MPI in order; call when all ranks have done their work.
   void finish() { world_.reset(); }

@@ -38,7 +38,8 @@ void print_tool(const std::string& verb, const data::DataTool& tool) {
         setting.fallback == nullptr
             ? "must be given"
             : std::string("default ") + (*setting.fallback ? setting.fallback : "none");
-    const std::string choices = setting.choices.empty() ? "" : std::string(setting.choices) + "; ";
+    std::string choices = setting.choices.empty() ? "" : std::string(setting.choices) + "; ";
+    if (is_list(setting.type)) choices = "one, or a list '[a, b]'; " + choices;
     std::printf("  %-22s %s (%s%s)\n", option_of(setting.key).c_str(), std::string(setting.meaning).c_str(),
                 choices.c_str(), fallback.c_str());
   }
@@ -112,8 +113,8 @@ int use_tool(const std::string& verb, const std::vector<std::string>& words) {
   expect_complete(tool, given);
   const data::Written written =
       tool.run(Options::of(tool.settings, given, "lockstep data " + verb + " " + words[0]));
-  for (const auto& [split, samples] : written.splits)
-    std::printf("%-12s %lld samples\n", split.c_str(), static_cast<long long>(samples));
+  for (const auto& [split, rows] : written.splits)
+    std::printf("%-12s %lld %s\n", split.c_str(), static_cast<long long>(rows), written.unit.c_str());
   for (const std::string& file : written.files) std::printf("wrote %s\n", file.c_str());
   return 0;
 }
@@ -129,6 +130,7 @@ int run_data(Context& context) {
     print_data_tools();
     return 0;
   }
+  if (context.rank() != 0) return 0;  // one writes the files
   if (words[0] == "import" || words[0] == "generate") return use_tool(words[0], rest);
   if (words[0] != "info") throw unknown_name("data command", words[0], {"import", "generate", "info"});
   if (rest.empty()) throw Error(Fault::config, "no file was named", "lockstep data info FILE.h5");

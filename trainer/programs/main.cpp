@@ -43,10 +43,14 @@ void print_overview() {
 /// An error that every rank meets alike (a bad config) is printed once: rank 0 prints at once and ends the
 /// job, the others would only print if rank 0 were still at work after this long.
 constexpr std::chrono::milliseconds kLetRankZeroSpeak{1000};
+/// Before MPI starts nobody can end the job but the launcher, which takes about a second to see that rank 0
+/// has failed.
+constexpr std::chrono::milliseconds kLetLauncherSee{4000};
 
 [[noreturn]] void fail(Context& context, int exit_code, const char* kind, const std::string& what,
                        const std::string& hint) {
-  if (context.rank() != 0) std::this_thread::sleep_for(kLetRankZeroSpeak);
+  if (context.rank() != 0)
+    std::this_thread::sleep_for(context.started() == nullptr ? kLetLauncherSee : kLetRankZeroSpeak);
   std::string where;
   if (const comm::World* world = context.started(); world != nullptr && world->size() > 1) {
     where = " [rank " + std::to_string(world->rank()) + " on " + world->host() + "]";
