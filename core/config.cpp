@@ -29,6 +29,7 @@ std::string read_file(const std::string& file) {
   if (!stream.is_open()) throw refuse(std::strerror(errno));
   std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
   if (stream.bad()) throw refuse(std::strerror(errno));
+  if (text.find('\0') != std::string::npos) throw refuse("it is no text");
   return text;
 }
 

@@ -1,5 +1,7 @@
 #include "core/config_keys.h"
 
+#include <algorithm>
+
 #include "core/setting_value.h"
 
 namespace lockstep {
@@ -18,6 +20,14 @@ std::vector<std::string> names_of(const KindSchema& kind) {
   return names;
 }
 
+/// The part that "powersgd:rank=2" names; empty when it names none.
+std::string part_with_settings(const std::string& value, const std::vector<std::string>& names) {
+  const std::size_t colon = value.find(':');
+  if (colon == std::string::npos) return "";
+  const auto found = std::ranges::find(names, value.substr(0, colon));
+  return found == names.end() ? "" : *found;
+}
+
 /// A fallback must fit its own row, or the resolved config would not parse back.
 void check_fallback(const Setting& setting, const std::string& key) {
   if (setting.fallback == nullptr) return;
@@ -30,7 +40,8 @@ void check_fallback(const Setting& setting, const std::string& key) {
 
 }  // namespace
 
-KnownKeys::KnownKeys(const Schema& schema) {
+KnownKeys::KnownKeys(const Schema& schema)
+    : elsewhere_(schema.known_elsewhere.begin(), schema.known_elsewhere.end()) {
   for (const SectionSchema& section : schema.sections) {
     scopes_.insert(section.path);
     for (const Setting& setting : section.settings)
@@ -76,7 +87,11 @@ void KnownKeys::check(const std::string& key, const Given& given) const {
     if (name == each) return;
   }
   const Error error = unknown_name(known.kind->kind, name.value_or(given.value), names);
-  throw Error(Fault::config, given.origin + ": " + error.what(), error.hint());
+  const std::string part = part_with_settings(name.value_or(""), names);
+  throw Error(Fault::config, given.origin + ": " + error.what(),
+              part.empty() ? error.hint()
+                           : "name '" + part + "' alone and set its keys beside it: " + known.kind->kind +
+                                 "." + part + ".KEY=VALUE");
 }
 
 Error KnownKeys::unknown(const YamlLeaf& leaf) const {
@@ -96,10 +111,12 @@ Error KnownKeys::unknown(const YamlLeaf& leaf) const {
                        : "did you mean '" + near + "'?"};
 }
 
-/// First a sibling spelled alike, then a key of that name elsewhere, then any path spelled alike.
+/// First what other programs call so, then a sibling spelled alike, then a key of that name elsewhere, then
+/// any path spelled alike.
 std::string KnownKeys::nearest_key(const std::string& path) const {
   const std::string parent = parent_of(path);
   const std::string last = last_of(path);
+  if (const auto found = elsewhere_.find(last); found != elsewhere_.end()) return found->second;
   std::vector<std::string> siblings;
   std::vector<std::string> namesakes;
   std::vector<std::string> all;

@@ -38,6 +38,7 @@ class KnownKeys {
   [[nodiscard]] std::string nearest_key(const std::string& path) const;
 
   std::map<std::string, KnownKey, std::less<>> keys_;
+  std::map<std::string, std::string, std::less<>> elsewhere_;
   std::set<std::string, std::less<>> scopes_;  ///< every proper prefix of a key, and every part
 };
 

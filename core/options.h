@@ -94,6 +94,8 @@ struct SectionSchema {
 struct Schema {
   std::vector<SectionSchema> sections;
   std::vector<KindSchema> kinds;
+  /// What a key is called elsewhere, for the error that names the nearest key: "lr" -> "rate.peak".
+  std::vector<std::pair<std::string_view, std::string_view>> known_elsewhere = {};
 };
 
 /// A checked configuration. The default-made one is empty.

@@ -75,9 +75,11 @@ std::int64_t steps_of_training(const Options& train, std::int64_t steps_per_epoc
   const std::int64_t steps = train.integer("steps");
   const double epochs = train.real("epochs");
   if ((steps > 0) == (epochs > 0)) {
-    throw Error(Fault::config,
-                "train.steps is " + number(steps) + " and train.epochs is " + std::to_string(epochs),
-                "set exactly one of the two above zero");
+    throw Error(
+        Fault::config,
+        fmt::format("{} is {} and {} is {}", train.where("steps"), steps, train.where("epochs"), epochs),
+        steps > 0 ? "keep one of the two and set the other to 0, such as --set train.epochs=0"
+                  : "set one of the two above zero");
   }
   if (steps > 0) return steps;
   const double wanted = std::round(epochs * static_cast<double>(steps_per_epoch));

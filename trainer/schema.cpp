@@ -1,5 +1,7 @@
 #include "trainer/schema.h"
 
+#include <iterator>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -118,6 +120,38 @@ constexpr Setting kData[] = {
     {"split", SettingType::text, "train", "split that training reads"},
 };
 
+/// What PyTorch, its DDP and DeepSpeed, Horovod and Hugging Face call these.
+constexpr std::pair<std::string_view, std::string_view> kKnownElsewhere[] = {
+    {"lr", "rate.peak"},
+    {"learning_rate", "rate.peak"},
+    {"lr_scheduler", "rate_shape.name"},
+    {"scheduler", "rate_shape.name"},
+    {"warmup", "rate.warmup_steps"},
+    {"batch_size", "batch.global"},
+    {"train_batch_size", "batch.global"},
+    {"micro_batch_size", "batch.microbatch"},
+    {"accumulation_steps", "batch.microbatch"},
+    {"gradient_accumulation_steps", "batch.microbatch"},
+    {"num_epochs", "train.epochs"},
+    {"num_steps", "train.steps"},
+    {"max_steps", "train.steps"},
+    {"max_grad_norm", "train.clip_norm"},
+    {"gradient_clipping", "train.clip_norm"},
+    {"amp", "train.precision"},
+    {"dtype", "train.precision"},
+    {"deterministic", "train.reproducible"},
+    {"activation_checkpointing", "model.recompute"},
+    {"gradient_checkpointing", "model.recompute"},
+    {"zero_stage", "optimizer.shard"},
+    {"num_workers", "data.threads"},
+    {"dataset", "data.files"},
+    {"save_steps", "checkpoint.every_steps"},
+    {"bucket_cap_mb", "exchange.bucket_mib"},
+    {"compression", "compress.name"},
+    {"backend", "transport.name"},
+    {"timeout", "run.deadline_s"},
+};
+
 /// The trainer's own keys of section "data" and the loader's.
 std::span<const Setting> data_settings() {
   static const std::vector<Setting> kAll = [] {
@@ -160,6 +194,7 @@ Schema config_schema() {
                   comm::transports().schema("auto"),
                   comm::compressors().schema("none"),
                   device_kind()};
+  schema.known_elsewhere.assign(std::begin(kKnownElsewhere), std::end(kKnownElsewhere));
   return schema;
 }
 

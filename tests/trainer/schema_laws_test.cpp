@@ -200,5 +200,24 @@ TEST(SchemaLaws, settings_of_parts_not_in_use_are_noted_and_change_no_fingerprin
   }
 }
 
+TEST(SchemaLaws, what_a_key_is_called_elsewhere_leads_to_a_key_and_hides_none) {
+  const Schema schema = config_schema();
+  ASSERT_FALSE(schema.known_elsewhere.empty());
+  std::set<std::string> names, seen;
+  for (const Key& key : keys()) names.insert(key.name);
+  for (const KindSchema& kind : schema.kinds) names.insert(kind.kind + ".name");
+  for (const auto& [word, key] : schema.known_elsewhere) {
+    EXPECT_TRUE(names.contains(std::string(key))) << key;
+    EXPECT_TRUE(seen.insert(std::string(word)).second) << word << " twice";
+    for (const std::string& name : names) EXPECT_FALSE(name.ends_with("." + std::string(word))) << name;
+    try {
+      static_cast<void>(config({std::string(word) + "=1"}));
+      ADD_FAILURE() << word << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(error.hint().find("'" + std::string(key) + "'"), std::string::npos) << error.hint();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::trainer
