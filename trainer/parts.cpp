@@ -71,8 +71,11 @@ std::unique_ptr<data::Dataset> open_split(const Config& config, const std::strin
     throw Error(Fault::config, "data.files is empty",
                 "name the HDF5 file of the data set; `lockstep data` makes one");
   }
-  return data::open_hdf5(files, config.section(section).text("split"), data::cache_bytes_of(settings),
-                         section + ".split");
+  const std::string split = config.section(section).text("split");
+  auto set = data::open_hdf5(files, split, data::cache_bytes_of(settings), section + ".split");
+  if (set->size() > 0) return set;
+  throw Error(Fault::data, "split '" + split + "' of '" + files.front() + "' has no samples",
+              "set " + section + ".split to a split that has some; `lockstep data info` counts them");
 }
 
 /// "[1, 28, 28] with targets [] of 10 classes".

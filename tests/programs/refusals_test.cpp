@@ -198,5 +198,39 @@ TEST_F(Refusal, bf16_on_a_cpu_that_lacks_it_is_named_with_the_cure) {
   expect_refused(ran, 5, {"bf16", "AVX512-BF16", "f32"});
 }
 
+TEST_F(Refusal, a_split_without_samples_is_found_before_training) {
+  {
+    auto file = data::Hdf5File::edit(dir() + "/images.h5");
+    file.make_group("/nobody");
+    file.make_dataset("/nobody/image", Dtype::f32, Shape{0, 1, 6, 6});
+    file.make_dataset("/nobody/label", Dtype::i32, Shape{0});
+    file.flush();
+  }
+  for (const char* section : {"eval", "data"}) {
+    const std::string key = std::string(section) + ".split";
+    const Ran ran = train("--set " + key + "=nobody --set run.log_every=1");
+    expect_refused(ran, 3, {"images.h5", "split 'nobody'", "no samples", "set " + key});
+    EXPECT_FALSE(holds(ran.output, "loss")) << ran.output;
+  }
+}
+
+TEST_F(Refusal, a_key_by_its_name_elsewhere) {
+  expect_refused(train("--set optimizer.lr=0.1"), 2, {"optimizer.lr", "'rate.peak'"});
+  expect_refused(train("--set batch_size=32"), 2, {"batch_size", "'batch.global'"});
+  expect_refused(train("--set compress=powersgd:rank=2"), 2, {"'powersgd'", "compress.powersgd.KEY=VALUE"});
+}
+
+TEST_F(Refusal, steps_and_epochs_together_with_the_way_out) {
+  expect_refused(train("--set train.epochs=0.5"), 2, {"train.epochs (--set) is 0.5", "--set train.epochs=0"});
+}
+
+TEST_F(Refusal, an_error_before_mpi_starts_is_printed_once) {
+  const Ran ran = train("--set train.stepps=2", "$MPI -n 3");
+  EXPECT_EQ(ran.code, 2) << ran.output;
+  const std::size_t first = ran.output.find("lockstep: config error");
+  ASSERT_NE(first, std::string::npos) << ran.output;
+  EXPECT_EQ(ran.output.find("lockstep: config error", first + 1), std::string::npos) << ran.output;
+}
+
 }  // namespace
 }  // namespace lockstep::programs
