@@ -86,8 +86,11 @@ void RunClaim::take(const std::string& directory) {
   descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   // Some parallel file systems have no locks: there nothing is claimed.
   if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
-  throw Error(Fault::config, "another job is at work in the run directory '" + directory + "'",
-              "wait for its end and continue with --resume, or choose another with --run-dir");
+  throw Error(
+      Fault::config, "another job is at work in the run directory '" + directory + "'",
+      "wait for its end and continue with --resume, or choose another with --run-dir; of a node that is "
+      "down remove the lock '" +
+          file + "'");
 }
 
 RunClaim::~RunClaim() {

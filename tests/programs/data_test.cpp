@@ -231,6 +231,7 @@ TEST_F(Data, under_mpirun_one_rank_writes_the_file) {
       run("$MPI -n 3 $L data generate weather --train 64 --test 16 --output " + file("w.h5"));
   EXPECT_PRED2(holds, output, "train        64 samples");
   EXPECT_EQ(output.find("wrote"), output.rfind("wrote"));
+  EXPECT_PRED2(holds, output, "of those that were started the first does it all");
   EXPECT_PRED2(holds, run("$L data info " + file("w.h5")), "f32 [64, 4, 32, 32]");
 }
 

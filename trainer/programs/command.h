@@ -29,6 +29,8 @@ class Context {
   [[nodiscard]] comm::World& world();
   /// Rank of this process; before world() was called the one that the launcher told it.
   [[nodiscard]] int rank() const { return world_ ? world_->rank() : comm::launched_rank(); }
+  /// For work that one process does. True in the first; the second tells that the others do nothing.
+  [[nodiscard]] bool works_alone() const;
   [[nodiscard]] const comm::World* started() const noexcept { return world_.get(); }
   /// Ends MPI in order; call when all ranks have done their work.
   void finish() { world_.reset(); }

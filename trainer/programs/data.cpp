@@ -130,7 +130,7 @@ int run_data(Context& context) {
     print_data_tools();
     return 0;
   }
-  if (context.rank() != 0) return 0;  // one writes the files
+  if (!context.works_alone()) return 0;
   if (words[0] == "import" || words[0] == "generate") return use_tool(words[0], rest);
   if (words[0] != "info") throw unknown_name("data command", words[0], {"import", "generate", "info"});
   if (rest.empty()) throw Error(Fault::config, "no file was named", "lockstep data info FILE.h5");

@@ -49,7 +49,7 @@ std::string format_of(const std::string& wanted, const std::filesystem::path& ou
 
 int run_export(Context& context) {
   const auto words = parse_words(export_usage(), context);
-  if (!words || context.rank() != 0) return 0;  // one writes the file
+  if (!words || !context.works_alone()) return 0;
   const std::string checkpoint = required_word(*words, "checkpoint");
   const std::string out = required_word(*words, "out");
   const std::string named = (*words)["config"].as<std::string>();
