@@ -183,11 +183,29 @@ std::vector<Config::Line> Config::in_force() const {
   return lines;
 }
 
+std::map<std::string, std::string> Config::values() const {
+  std::map<std::string, std::string> all;
+  for (const Line& line : in_force()) all[line.key] = canonical_text(line.type, line.given.value);
+  return all;
+}
+
+std::vector<std::string> Config::changes_since(const Config& before) const {
+  std::map<std::string, Line> old;
+  for (const Line& line : before.in_force()) old.emplace(line.key, line);
+  std::vector<std::string> changes;
+  for (const Line& line : in_force()) {
+    const auto found = old.find(line.key);
+    if (found == old.end()) continue;
+    const std::string& was = found->second.given.value;
+    if (canonical_text(line.type, was) != canonical_text(line.type, line.given.value))
+      changes.push_back(line.key + " " + was + ", now " + line.given.value);
+  }
+  return changes;
+}
+
 std::uint64_t Config::fingerprint() const {
-  std::map<std::string, std::string> values;
-  for (const Line& line : in_force()) values[line.key] = canonical_text(line.type, line.given.value);
   std::string text;
-  for (const auto& [key, value] : values) text += key + "=" + value + "\n";
+  for (const auto& [key, value] : values()) text += key + "=" + value + "\n";
   return name_hash(text);
 }
 

@@ -118,6 +118,8 @@ class Config {
   [[nodiscard]] std::string resolved() const;
   /// Sentences about keys given for parts that are not selected.
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+  /// "train.steps 15, now 30": the keys that are in force in both, with another value in `before`.
+  [[nodiscard]] std::vector<std::string> changes_since(const Config& before) const;
   /// Hash of the resolved values without origins: equal runs have equal fingerprints.
   [[nodiscard]] std::uint64_t fingerprint() const;
 
@@ -129,6 +131,7 @@ class Config {
     Given given;
   };
   [[nodiscard]] std::vector<Line> in_force() const;
+  [[nodiscard]] std::map<std::string, std::string> values() const;
   void require_all(const std::string& origin) const;
 
   Schema schema_;

@@ -19,6 +19,10 @@ std::vector<T> elements(const StateEntry& entry) {
   return values;
 }
 
+constexpr auto kForeign =
+    "the checkpoint belongs to another configuration or version: resume with the settings that wrote it, or "
+    "begin a new run from its weights with init.weights";
+
 /// The one element of a scalar entry.
 template <class T>
 T scalar(const StateEntry& entry, const std::string& name) {
@@ -89,14 +93,13 @@ const StateEntry& StateReader::get(std::string_view key, Dtype dtype) const {
   const std::string name = join(prefix_, key);
   const auto found = map_->entries.find(name);
   if (found == map_->entries.end()) {
-    throw Error(Fault::checkpoint, "saved state lacks '" + name + "'",
-                "the checkpoint belongs to another configuration or version");
+    throw Error(Fault::checkpoint, "saved state lacks '" + name + "'", kForeign);
   }
   if (found->second.dtype != dtype) {
     throw Error(Fault::checkpoint,
                 "saved state '" + name + "' holds " + std::string(name_of(found->second.dtype)) + ", not " +
                     std::string(name_of(dtype)),
-                "the checkpoint belongs to another configuration or version");
+                kForeign);
   }
   return found->second;
 }
@@ -107,7 +110,7 @@ std::vector<float> StateReader::floats(std::string_view key, const Shape& shape)
     throw Error(
         Fault::checkpoint,
         "saved state '" + join(prefix_, key) + "' has shape " + entry.shape.text() + ", not " + shape.text(),
-        "the checkpoint belongs to another model or configuration");
+        kForeign);
   }
   return elements<float>(entry);
 }

@@ -1,6 +1,7 @@
 #include "trainer/resume.h"
 
 #include "core/hash.h"
+#include "trainer/schema.h"
 #include "trainer/state_file.h"
 
 namespace lockstep::trainer {
@@ -20,6 +21,18 @@ void join_optimizer_parts(Checkpoint& checkpoint) {
   }
 }
 
+/// ": train.steps 15, now 30", by the config.yaml of the run's last start; empty when that tells nothing.
+std::string changes_text(const Config& config, const std::string& run_directory) {
+  std::string text;
+  try {
+    const Config before = Config::load(run_directory + "/config.yaml", {}, config_schema());
+    for (const std::string& change : config.changes_since(before))
+      text += (text.empty() ? ": " : "; ") + change;
+  } catch (const Error&) {  // of another version, or gone: the note without keys has to do
+  }
+  return text;
+}
+
 }  // namespace
 
 std::optional<Checkpoint> find_checkpoint(const Config& config, const std::string& run_directory,
@@ -34,7 +47,8 @@ std::optional<Checkpoint> find_checkpoint(const Config& config, const std::strin
   if (found->fingerprint != hash_text(config.fingerprint())) {
     log.note(
         "the configuration differs from the one that wrote the checkpoint: the run goes on under the new "
-        "one");
+        "one" +
+        changes_text(config, run_directory));
   }
   join_optimizer_parts(*found);
   return found;

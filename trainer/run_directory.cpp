@@ -69,6 +69,7 @@ std::string make_run_directory(const std::string& wanted, const std::string& nam
   }
   make_writable(directory);
   if (claim != nullptr) claim->take(directory.string());
+  if (resume && fs::is_regular_file(directory / "config.yaml")) return directory.string();
   std::ofstream config(directory / "config.yaml");
   if (!(config << resolved_config).flush()) throw cannot_write(directory);
   return directory.string();

@@ -23,6 +23,7 @@ RunFacts facts_of(const Config& config, const comm::World& world, const BatchPla
                   const data::LoaderSpec& samples) {
   const bool tokens = samples.input_dtype == Dtype::i32;
   RunFacts facts;
+  facts.config = config.resolved();
   facts.model = config.part_name("model");
   facts.data = config.section("data").texts("files").front();
   facts.device = backend_for(config);

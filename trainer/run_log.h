@@ -15,6 +15,7 @@ namespace lockstep::trainer {
 
 /// What the run is, for the header on the terminal and the summary.
 struct RunFacts {
+  std::string config;  ///< resolved, for config.yaml; empty leaves that as it is
   std::string model;
   std::string data;
   std::string device;
@@ -86,8 +87,9 @@ class RunClaim {
 /// After how many steps the run in `directory` was done, by its summary; -1: it is not done.
 [[nodiscard]] std::int64_t done_after(const std::string& directory);
 
-/// Makes the run directory (and parents), claims it if asked to, and writes config.yaml into it. Empty
-/// `wanted`: runs/<name>-<number>, the first number that is free. Throws Fault::config when it cannot be
+/// Makes the run directory (and parents), claims it if asked to, and writes config.yaml into it, unless
+/// `resume` finds one there: that describes the checkpoints until the log starts. Empty `wanted`:
+/// runs/<name>-<number>, the first number that is free. Throws Fault::config when it cannot be
 /// written, when it holds another run and `resume` is false, or when another job has claimed it.
 [[nodiscard]] std::string make_run_directory(const std::string& wanted, const std::string& name, bool resume,
                                              const std::string& resolved_config, RunClaim* claim = nullptr);

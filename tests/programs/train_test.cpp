@@ -228,5 +228,26 @@ TEST_F(Train, rules_of_compression_are_told_and_those_that_match_nothing_noted) 
   EXPECT_FALSE(holds(output, "matches 'fc.*'"));
 }
 
+TEST_F(Train, a_resumed_run_names_what_changed_and_a_refused_one_leaves_the_config) {
+  train("--set train.steps=4 --run-dir " + file("run"));
+  const std::string before = text_of(file("run/config.yaml"));
+  const Ran refused =
+      shell("$L train " + file("c.yaml") + " --set optimizer=adamw --resume --run-dir " + file("run"));
+  expect_refused(refused, 6, {"optimizer.name sgd, now adamw", "init.weights"});
+  EXPECT_EQ(text_of(file("run/config.yaml")), before);
+  const std::string output = train("--resume --run-dir " + file("run"));
+  EXPECT_PRED2(holds, output, "goes on under the new one: train.steps 4, now 6");
+  EXPECT_PRED2(holds, text_of(file("run/config.yaml")), "steps: 6");
+}
+
+TEST_F(Train, bytes_that_nobody_counts_are_not_told_as_none) {
+  const auto bytes = [&](const std::string& schedule) {
+    train("--set allreduce=" + schedule + " --run-dir " + file(schedule), "$MPI -n 2");
+    return json_of(file(schedule + "/summary.json")).at("wire_bytes_per_step");
+  };
+  EXPECT_TRUE(bytes("library").is_null());
+  EXPECT_GT(bytes("ring"), 0);
+}
+
 }  // namespace
 }  // namespace lockstep::programs
