@@ -74,9 +74,10 @@ std::string diagnose_nonfinite(Replica& replica, data::Loader& loader, const Bat
 
 Error diverged(std::int64_t step, const std::string& culprit, bool skips) {
   return {Fault::diverged, "step " + std::to_string(step) + " is not finite: " + culprit,
-          skips
-              ? "more than train.max_skips steps were skipped: lower the learning rate or clip gradients"
-              : "lower the learning rate, clip gradients (train.clip_norm), or set train.on_nonfinite=skip"};
+          skips ? "more than train.max_skips steps were skipped: lower the learning rate or clip gradients"
+                : "lower the learning rate, clip gradients (train.clip_norm), or set "
+                  "train.on_nonfinite=skip; `lockstep data "
+                  "info` counts numbers in the data that are none"};
 }
 
 void check_replicas_agree(const ParameterStore& store, std::int64_t step, comm::Control& control) {
