@@ -24,6 +24,11 @@ fi
 run=runs/quickstart-$(date +%Y%m%d-%H%M%S)
 mpirun -n 2 --bind-to none build/release/lockstep train configs/quickstart.yaml --run-dir "$run"
 
+# The commands below are typed in a shell that lacks this script's settings.
+as_root=""
+[ "$(id -u)" -ne 0 ] || as_root="
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1        without them Open MPI refuses root"
+
 cat <<END
 
 Two ranks trained one model in $((SECONDS - started)) s, everything included. The run is in $run:
@@ -31,7 +36,7 @@ Two ranks trained one model in $((SECONDS - started)) s, everything included. Th
   metrics.jsonl   one line per logged step
   checkpoints/    resume with --resume, evaluate with 'lockstep eval'
 
-Try next:
+Try next:$as_root
   build/release/lockstep train configs/quickstart.yaml --dry-run          what the model costs
   mpirun -n 2 build/release/lockstep train configs/quickstart.yaml --set allreduce.name=ring
   mpirun -n 2 build/release/lockstep bench allreduce                       the schedules beside each other
