@@ -28,8 +28,9 @@ constexpr std::string_view kCopy = "copy";
 std::string bench_table(const World& world, const std::vector<AllreduceRow>& rows) {
   const bool beside = !rows.empty() && best_of(rows, rows.front().bytes, kCopy) > 0;
   const std::string more = beside ? fmt::format(" {:>7} {:>7}", "x mpi", "of copy") : "";
-  std::string text = fmt::format("# all-reduce: {} ranks, {}, rank 0 on {}\n", world.size(),
-                                 world.description(), world.host());
+  std::string text =
+      fmt::format("# all-reduce: {} ranks, {}, rank 0 on {}, where {} may run on {} processors\n",
+                  world.size(), world.description(), world.host(), world.local_size(), world.processors());
   text += "# time: median over iterations of the slowest rank, spread: (p75 - p25) / median\n";
   text += fmt::format("#{:>11} {:>12} {:>6}  {:<26} {:>12} {:>12} {:>7} {:>9} {:>9}{} {:>7}\n", "size",
                       "count", "type", "schedule", "time", "min", "spread", "algbw", "busbw", more, "#wrong");

@@ -120,6 +120,8 @@ class World {
   /// Index among the ranks of this node, and their number.
   [[nodiscard]] virtual int local_rank() const noexcept = 0;
   [[nodiscard]] virtual int local_size() const noexcept = 0;
+  /// Processors that ranks of this node may run on.
+  [[nodiscard]] virtual int processors() const noexcept = 0;
   [[nodiscard]] virtual std::string host() const = 0;
   /// Collective. A fresh transport over all ranks; waits longer than `deadline_s` fail.
   [[nodiscard]] virtual std::unique_ptr<Transport> transport(double deadline_s) = 0;

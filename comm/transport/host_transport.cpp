@@ -54,7 +54,7 @@ SharedExchange& HostTransport::shared() {
       throw Error(Fault::communication, "this node has no room for shared memory (/dev/shm) to sum in",
                   "enlarge it (docker run --shm-size=1g) or set allreduce.name to halving_doubling");
     }
-    shared_ = std::make_unique<SharedExchange>(rank_, stages);
+    shared_ = std::make_unique<SharedExchange>(rank_, stages, crowded_);
   }
   return *shared_;
 }

@@ -51,8 +51,10 @@ class HostTransport : public Transport {
   bool shared_sum(const Plan& plan, FlatSpan data, const Operation& operation, Stream& stream) final;
 
  protected:
-  HostTransport(int rank, Topology topology, double deadline_s)
-      : rank_(rank), topology_(std::move(topology)), deadline_s_(deadline_s) {}
+  /// `crowded`: this node has more ranks than processors that they may run on.
+  HostTransport(int rank, Topology topology, bool crowded, double deadline_s)
+      : rank_(rank), topology_(std::move(topology)), crowded_(crowded), deadline_s_(deadline_s) {}
+  [[nodiscard]] bool crowded() const noexcept { return crowded_; }
   [[nodiscard]] double deadline_s() const noexcept { return deadline_s_; }
 
   /// Runs on the stream's worker: moves all messages (none is empty) and returns when all are done.
@@ -81,6 +83,7 @@ class HostTransport : public Transport {
 
   int rank_;
   Topology topology_;
+  bool crowded_;
   double deadline_s_;
   std::unique_ptr<SharedExchange> shared_;
   std::atomic<std::int64_t> messages_{0};

@@ -120,7 +120,7 @@ class MpiTransport final : public HostTransport {
  public:
   MpiTransport(std::shared_ptr<MpiJob> job, MPI_Comm comm, int id, int rank, double deadline_s,
                std::int64_t piece_bytes)
-      : HostTransport(rank, job->topology, deadline_s),
+      : HostTransport(rank, job->topology, job->crowded, deadline_s),
         job_(std::move(job)),
         comm_(comm),
         id_(id),
@@ -152,7 +152,7 @@ class MpiTransport final : public HostTransport {
     Requests requests(comm_, piece_bytes_);
     for (const Recv& each : receives) requests.receive(each);
     for (const Send& each : sends) requests.send(each);
-    Patience patience;
+    Patience patience(crowded());
     for (int before = -1;;) {
       const int outstanding = requests.test(operation);
       if (outstanding == 0) return;
@@ -171,7 +171,7 @@ class MpiTransport final : public HostTransport {
       MPI_Request request = MPI_REQUEST_NULL;
       check_mpi(MPI_Iallreduce(MPI_IN_PLACE, data.at(first), count, type, MPI_SUM, comm_, &request),
                 "MPI_Iallreduce");
-      if (!complete_by(request, deadline)) expire(operation, deadline, {});
+      if (!complete_by(request, deadline, crowded())) expire(operation, deadline, {});
     }
   }
 

@@ -28,7 +28,7 @@ namespace lockstep::comm {
 void check_mpi(int code, std::string_view call);
 
 /// Polls until the request is complete; false when the deadline expires first.
-[[nodiscard]] bool complete_by(MPI_Request& request, const Deadline& deadline);
+[[nodiscard]] bool complete_by(MPI_Request& request, const Deadline& deadline, bool crowded = false);
 
 class MpiWatch {
  public:
@@ -87,6 +87,7 @@ class MpiWatch {
 /// Shared by the world and its transports.
 struct MpiJob {
   Topology topology = 1;    ///< of MPI_COMM_WORLD, which all transports span
+  bool crowded = false;     ///< this node has more ranks than processors that they may run on
   bool cuda_aware = false;  ///< MPI moves GPU memory
   MpiWatch watch;
   std::atomic<int> transports{0};  ///< rank 0's count names them

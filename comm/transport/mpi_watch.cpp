@@ -31,8 +31,8 @@ void check_mpi(int code, std::string_view call) {
               "a link or a peer broke, or MPI is out of resources; see the messages of mpirun");
 }
 
-bool complete_by(MPI_Request& request, const Deadline& deadline) {
-  Patience patience;
+bool complete_by(MPI_Request& request, const Deadline& deadline, bool crowded) {
+  Patience patience(crowded);
   while (true) {
     int done = 0;
     check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");

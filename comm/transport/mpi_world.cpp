@@ -14,6 +14,7 @@
 #include "comm/transport/launcher.h"
 #include "comm/transport/mpi_job.h"
 #include "comm/transport/mpi_options.h"
+#include "comm/transport/processors.h"
 #include "comm/worlds.h"
 #include "core/log.h"
 
@@ -39,6 +40,12 @@ class MpiWorld final : public World {
     MPI_Comm_size(node, &local_size_);
     int leader = rank_;  // names the node
     check_mpi(MPI_Bcast(&leader, 1, MPI_INT, 0, node), "MPI_Bcast");
+    ProcessorSet processors = own_processors();
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, processors.data(), static_cast<int>(processors.size()),
+                            MPI_UINT64_T, MPI_BOR, node),
+              "MPI_Allreduce");
+    processors_ = count(processors);
+    job_->crowded = local_size_ > processors_;
     MPI_Comm_free(&node);
     std::vector<int> leaders(static_cast<std::size_t>(size_));
     check_mpi(MPI_Allgather(&leader, 1, MPI_INT, leaders.data(), 1, MPI_INT, MPI_COMM_WORLD),
@@ -65,6 +72,7 @@ class MpiWorld final : public World {
   [[nodiscard]] int size() const noexcept override { return size_; }
   [[nodiscard]] int local_rank() const noexcept override { return local_rank_; }
   [[nodiscard]] int local_size() const noexcept override { return local_size_; }
+  [[nodiscard]] int processors() const noexcept override { return processors_; }
   [[nodiscard]] std::string host() const override { return this_host(); }
   [[nodiscard]] std::unique_ptr<Transport> transport(double deadline_s) override {
     return make_mpi_transport(job_, MPI_COMM_WORLD, deadline_s, options_.piece_bytes);
@@ -85,6 +93,7 @@ class MpiWorld final : public World {
   int size_ = 1;
   int local_rank_ = 0;
   int local_size_ = 1;
+  int processors_ = 1;
   std::shared_ptr<MpiJob> job_;
 };
 

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "comm/transport/host_transport.h"
+#include "comm/transport/processors.h"
 #include "comm/worlds.h"
 
 namespace lockstep::comm {
@@ -10,7 +11,7 @@ namespace {
 
 class SelfTransport final : public HostTransport {
  public:
-  SelfTransport() : HostTransport(0, 1, 0) {}
+  SelfTransport() : HostTransport(0, 1, false, 0) {}
   [[nodiscard]] std::unique_ptr<Transport> duplicate() override { return std::make_unique<SelfTransport>(); }
   bool library_sum(FlatSpan /*data*/, const Operation& /*operation*/, Stream& /*stream*/) override {
     return true;
@@ -38,6 +39,7 @@ class SelfWorld final : public World {
   [[nodiscard]] int size() const noexcept override { return 1; }
   [[nodiscard]] int local_rank() const noexcept override { return 0; }
   [[nodiscard]] int local_size() const noexcept override { return 1; }
+  [[nodiscard]] int processors() const noexcept override { return count(own_processors()); }
   [[nodiscard]] std::string host() const override { return this_host(); }
   [[nodiscard]] std::unique_ptr<Transport> transport(double /*deadline_s*/) override {
     return std::make_unique<SelfTransport>();

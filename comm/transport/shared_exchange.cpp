@@ -1,10 +1,8 @@
 #include "comm/transport/shared_exchange.h"
 
-#include <sched.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -43,12 +41,9 @@ FlatSpan view(std::byte* data, const FlatSpan& like) { return {data, like.count,
 std::size_t SharedExchange::stage_bytes() noexcept { return kHead + 2 * kPieceBytes; }
 std::size_t SharedExchange::piece_bytes() noexcept { return kPieceBytes; }
 
-SharedExchange::SharedExchange(int me, const std::vector<std::byte*>& stages) : me_(me), stages_(stages) {
+SharedExchange::SharedExchange(int me, const std::vector<std::byte*>& stages, bool crowded)
+    : me_(me), crowded_(crowded), stages_(stages) {
   for (std::byte* each : stages) controls_.push_back(reinterpret_cast<SharedControl*>(each));
-  cpu_set_t own;
-  static_assert(sizeof(own) == sizeof(SharedControl::processors));
-  if (sched_getaffinity(0, sizeof(own), &own) == 0)
-    std::memcpy(control(me).processors.data(), &own, sizeof(own));
 }
 
 void SharedExchange::add_blocks(std::vector<std::byte*> blocks, std::size_t bytes) {
@@ -74,7 +69,7 @@ void SharedExchange::wait(SharedControl::Counter SharedControl::*counter,
                           const Impatience& impatience) const {
   for (int peer = 0; peer < size(); ++peer) {
     const std::atomic<std::uint64_t>& value = (control(peer).*counter).value;
-    Patience patience(true);  // the looks before each pause are the spinning
+    Patience patience(crowded_, false);  // the looks before each pause are the spinning
     for (int look = 1; value.load(std::memory_order_acquire) < meeting_; ++look) {
       if (!crowded_ && look % kLooks != 0) {
         relax();
@@ -94,17 +89,6 @@ std::vector<int> SharedExchange::missing(SharedControl::Counter SharedControl::*
   return peers;
 }
 
-/// Those that any rank may run on.
-int SharedExchange::processors() const noexcept {
-  int count = 0;
-  for (std::size_t word = 0; word < SharedControl{}.processors.size(); ++word) {
-    std::uint64_t any = 0;
-    for (const SharedControl* each : controls_) any |= each->processors[word];
-    count += std::popcount(any);
-  }
-  return count;
-}
-
 void SharedExchange::require_same_call() const {
   const SharedControl::Call& mine = control(me_).calls[meeting_ % 2];
   for (int peer = 0; peer < size(); ++peer) {
@@ -121,7 +105,6 @@ void SharedExchange::arrive(const FlatSpan& data, std::int64_t place, const Impa
   mine.calls[meeting_ % 2] = {static_cast<std::int64_t>(data.bytes()), place};
   mine.arrived.value.store(meeting_, std::memory_order_release);
   wait(&SharedControl::arrived, impatience);
-  if (meeting_ == 1) crowded_ = size() > processors();
   require_same_call();
 }
 

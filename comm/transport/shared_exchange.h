@@ -13,7 +13,6 @@
 // once more, and so everyone is done reading it.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -37,8 +36,6 @@ struct SharedControl {
     std::int64_t bytes = 0;
     std::int64_t place = 0;  ///< block and offset of the array; -1: staged
   } calls[2];
-  /// The processors it may run on, a bit each; shown before it arrives for the first time.
-  std::array<std::uint64_t, 16> processors;
 };
 
 class SharedExchange {
@@ -53,8 +50,8 @@ class SharedExchange {
   /// waits. They may come while it looks, and end: ask who is missing once it is known who has ended.
   using Impatience = std::function<void(const Missing& missing)>;
 
-  /// `stages`: by rank. May run on the processors that the calling thread may.
-  SharedExchange(int me, const std::vector<std::byte*>& stages);
+  /// `stages`: by rank. `crowded`: more ranks than processors, so a waiting rank gives way at once.
+  SharedExchange(int me, const std::vector<std::byte*>& stages, bool crowded);
 
   /// From now on arrays inside these blocks (by rank, of `bytes`) are summed in place.
   void add_blocks(std::vector<std::byte*> blocks, std::size_t bytes);
@@ -63,9 +60,6 @@ class SharedExchange {
   /// written. Throws Fault::internal when ranks sum different things.
   void one_shot(FlatSpan data, const Impatience& impatience);
   void two_shot(FlatSpan data, const Impatience& impatience);
-  /// More ranks than processors that they may run on, so a waiting rank gives way at once. Known when ranks
-  /// met.
-  [[nodiscard]] bool crowded() const noexcept { return crowded_; }
 
  private:
   struct Blocks {
@@ -84,12 +78,11 @@ class SharedExchange {
   void wait(SharedControl::Counter SharedControl::*counter, const Impatience& impatience) const;
   [[nodiscard]] std::vector<int> missing(SharedControl::Counter SharedControl::*counter) const;
   void require_same_call() const;
-  [[nodiscard]] int processors() const noexcept;
   void in_place(FlatSpan data, std::int64_t place, const Impatience& impatience);
   void staged(FlatSpan piece, const Impatience& impatience);
 
   int me_;
-  bool crowded_ = true;
+  bool crowded_;
   std::vector<SharedControl*> controls_;
   std::vector<std::byte*> stages_;
   std::vector<Blocks> blocks_;

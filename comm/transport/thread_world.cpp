@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/transport/processors.h"
 #include "comm/transport/threads.h"
 #include "comm/worlds.h"
 
@@ -23,6 +24,7 @@ class ThreadWorld final : public World {
   [[nodiscard]] int size() const noexcept override { return job_->size; }
   [[nodiscard]] int local_rank() const noexcept override { return local_rank_; }
   [[nodiscard]] int local_size() const noexcept override { return local_size_; }
+  [[nodiscard]] int processors() const noexcept override { return count(own_processors()); }
   [[nodiscard]] std::string host() const override { return this_host(); }
   [[nodiscard]] std::unique_ptr<Transport> transport(double deadline_s) override {
     return make_thread_transport(job_, job_->duplicate(job_->root, rank_), rank_, deadline_s);

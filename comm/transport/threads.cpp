@@ -173,7 +173,9 @@ class ThreadTransport final : public HostTransport {
  public:
   ThreadTransport(std::shared_ptr<ThreadJob> job, std::shared_ptr<Channel> channel, int rank,
                   double deadline_s)
-      : HostTransport(rank, job->topology, deadline_s), job_(std::move(job)), channel_(std::move(channel)) {}
+      : HostTransport(rank, job->topology, job->crowded, deadline_s),
+        job_(std::move(job)),
+        channel_(std::move(channel)) {}
 
   [[nodiscard]] std::unique_ptr<Transport> duplicate() override {
     return make_thread_transport(job_, job_->duplicate(*channel_, rank()), rank(), deadline_s());

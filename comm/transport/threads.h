@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "comm/transport/host_transport.h"
+#include "comm/transport/processors.h"
 #include "core/memory.h"
 
 namespace lockstep::comm {
@@ -53,6 +54,7 @@ class ThreadJob {
   explicit ThreadJob(Topology where)
       : topology(std::move(where)),
         size(topology.ranks()),
+        crowded(size > count(own_processors())),
         root(size),
         wake(static_cast<std::size_t>(size)),
         ended(static_cast<std::size_t>(size)) {}
@@ -75,6 +77,7 @@ class ThreadJob {
 
   const Topology topology;
   const int size;
+  const bool crowded;  ///< more ranks than processors
   std::mutex mutex;
   Channel root;                               ///< parent of all; carries no messages
   std::vector<std::condition_variable> wake;  ///< by rank: something in one of its mailboxes changed

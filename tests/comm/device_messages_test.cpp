@@ -42,6 +42,7 @@ class Claiming final : public World {
   int size() const noexcept override { return 2; }
   int local_rank() const noexcept override { return 0; }
   int local_size() const noexcept override { return 2; }
+  int processors() const noexcept override { return 2; }
   std::string host() const override { return "here"; }
   std::unique_ptr<Transport> transport(double /*deadline_s*/) override { return nullptr; }
   bool takes_gpu_memory() const override { return takes_; }

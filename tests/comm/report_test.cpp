@@ -2,13 +2,16 @@
 #include "comm/transport/report.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <thread>
 
 #include "comm/transport/launcher.h"
 #include "comm/transport/patience.h"
+#include "comm/transport/processors.h"
 
 namespace lockstep::comm {
 namespace {
@@ -104,6 +107,22 @@ TEST(Launcher, tells_the_rank_before_mpi_starts) {
   EXPECT_EQ(launched_rank(environment({{"OMPI_COMM_WORLD_RANK", "2"}, {"SLURM_PROCID", "0"}})), 2);
   EXPECT_EQ(launched_rank(environment({{"PMI_RANK", "3"}})), 3);
   EXPECT_EQ(launched_rank(environment({{"SLURM_PROCID", "5"}})), 5);
+}
+
+TEST(Processors, are_those_that_a_thread_was_left) {
+  const int before = count(own_processors());
+  EXPECT_GE(before, 1);
+  int alone = 0;
+  std::thread([&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    alone = count(own_processors());
+  }).join();
+  EXPECT_EQ(alone, 1);
+  EXPECT_EQ(count(own_processors()), before);
+  EXPECT_EQ(count(ProcessorSet{0b101, 1}), 3);
 }
 
 TEST(Patience, long_wait_sleeps_instead_of_spinning) {

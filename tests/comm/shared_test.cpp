@@ -3,11 +3,9 @@
 #include "comm/transport/shared_sum.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <atomic>
 #include <chrono>
-#include <future>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -124,7 +122,7 @@ TEST(SharedMemory, a_rank_that_comes_while_another_is_impatient_is_not_missing) 
     memory.push_back(allocate(Device{}, SharedExchange::stage_bytes()));
     stages.push_back(static_cast<std::byte*>(memory.back().data()));
   }
-  SharedExchange early(0, stages), late(1, stages);
+  SharedExchange early(0, stages, true), late(1, stages, true);
   std::vector<float> first(5, 1), second(5, 2);
   std::vector<int> before, after;
   early.one_shot(flat(std::span(first)), [&](const SharedExchange::Missing& missing) {
@@ -136,57 +134,6 @@ TEST(SharedMemory, a_rank_that_comes_while_another_is_impatient_is_not_missing) 
   EXPECT_EQ(after, std::vector<int>{});
   EXPECT_EQ(first, std::vector<float>(5, 3));
   EXPECT_EQ(second, first);
-}
-
-/// Processors that this thread may run on.
-std::vector<int> processors() {
-  cpu_set_t set;
-  std::vector<int> all;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return all;
-  for (int each = 0; each < CPU_SETSIZE; ++each) {
-    if (CPU_ISSET(each, &set)) all.push_back(each);
-  }
-  return all;
-}
-
-/// A rank that may run on `own` alone.
-bool crowded_on(const std::vector<int>& own, int rank, const std::vector<std::byte*>& stages) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int each : own) CPU_SET(each, &set);
-  EXPECT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
-  SharedExchange exchange(rank, stages);
-  std::vector<float> data(5, 1);
-  exchange.one_shot(flat(std::span(data)), [](const SharedExchange::Missing&) {});
-  EXPECT_EQ(data, std::vector<float>(5, static_cast<float>(stages.size())));
-  return exchange.crowded();
-}
-
-std::vector<bool> crowded_by_rank(const std::vector<std::vector<int>>& given) {
-  std::vector<Memory> memory;
-  std::vector<std::byte*> stages;
-  for (std::size_t rank = 0; rank < given.size(); ++rank) {
-    memory.push_back(allocate(Device{}, SharedExchange::stage_bytes()));
-    stages.push_back(static_cast<std::byte*>(memory.back().data()));
-  }
-  std::vector<std::future<bool>> ranks;
-  for (std::size_t rank = 0; rank < given.size(); ++rank)
-    ranks.push_back(std::async(
-        std::launch::async, [&, rank] { return crowded_on(given[rank], static_cast<int>(rank), stages); }));
-  std::vector<bool> crowded;
-  for (auto& rank : ranks) crowded.push_back(rank.get());
-  return crowded;
-}
-
-/// However many the machine has: a job may have been given few of them, and each rank its own.
-TEST(SharedMemory, ranks_know_whether_they_have_a_processor_each) {
-  const std::vector<int> given = processors();
-  if (given.size() < 2) GTEST_SKIP() << "needs two processors";
-  const std::vector<int> both{given[0], given[1]};
-  EXPECT_EQ(crowded_by_rank({{given[0]}, {given[1]}}), (std::vector<bool>{false, false}));
-  EXPECT_EQ(crowded_by_rank({both, both}), (std::vector<bool>{false, false}));
-  EXPECT_EQ(crowded_by_rank({{given[0]}, {given[0]}}), (std::vector<bool>{true, true}));
-  EXPECT_EQ(crowded_by_rank({both, both, both}), (std::vector<bool>{true, true, true}));
 }
 
 TEST(SharedMemory, ranks_that_sum_different_lengths_are_told) {

@@ -187,6 +187,13 @@ TEST_F(BenchStep, overrides_reach_the_step) {
   EXPECT_PRED2(holds, run("$L bench step " + file("c.yaml") + " -n 1 --set model.name=mlp"), "linear+relu");
 }
 
+TEST_F(Bench, counts_the_processors_that_a_job_was_left) {
+  const std::string first =
+      "taskset -c $(sed -n 's/^Cpus_allowed_list:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/self/status) ";
+  const std::string output = run(first + "$MPI -n 3 $L bench allreduce --max 8 --schedule ring");
+  EXPECT_PRED2(holds, output, "where 3 may run on 1 processors");
+}
+
 TEST_F(Bench, a_list_names_schedules_too) {
   std::set<std::string> names;
   for (const Json& row : rows("--max 8 --schedule double_tree:segment=4096,ring"))
