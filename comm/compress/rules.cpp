@@ -37,8 +37,12 @@ SlotRules::SlotRules(const CompressionOptions& options)
   }
 }
 
+bool SlotRules::always_exact(const Slot& slot) const {
+  return slot.shape.rank() < 2 || slot.shape.count() < min_elements_;
+}
+
 std::string SlotRules::choose(const Slot& slot) const {
-  if (slot.shape.rank() < 2 || slot.shape.count() < min_elements_) return "none";
+  if (always_exact(slot)) return "none";
   for (const auto& [pattern, name] : rules_) {
     if (matches(pattern, slot.name)) return name;
   }
@@ -48,9 +52,8 @@ std::string SlotRules::choose(const Slot& slot) const {
 std::vector<std::string> SlotRules::idle(std::span<const Slot> slots) const {
   std::vector<std::string> found;
   for (const auto& [pattern, name] : rules_) {
-    const bool used = std::ranges::any_of(slots, [&](const Slot& slot) {
-      return slot.shape.rank() >= 2 && slot.shape.count() >= min_elements_ && matches(pattern, slot.name);
-    });
+    const bool used = std::ranges::any_of(
+        slots, [&](const Slot& slot) { return !always_exact(slot) && matches(pattern, slot.name); });
     if (!used) found.push_back(pattern);
   }
   return found;

@@ -29,6 +29,8 @@ class SlotRules {
       std::span<const Slot> slots) const;
 
  private:
+  [[nodiscard]] bool always_exact(const Slot& slot) const;
+
   std::string fallback_;
   std::int64_t min_elements_;
   std::vector<std::pair<std::string, std::string>> rules_;

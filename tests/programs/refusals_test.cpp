@@ -156,12 +156,16 @@ TEST_F(Refusal, more_samples_asked_than_there_are) {
   expect_refused(train("--set batch.global=200"), 2, {"96 samples", "200"});
 }
 
+void expect_once(const Ran& ran, int code, const std::string& error) {
+  EXPECT_EQ(ran.code, code) << ran.output;
+  const std::size_t first = ran.output.find(error);
+  ASSERT_NE(first, std::string::npos) << ran.output;
+  EXPECT_EQ(ran.output.find(error, first + 1), std::string::npos) << ran.output;
+}
+
 TEST_F(Refusal, an_error_of_all_ranks_is_printed_once) {
   const Ran ran = train("--set data.files=[/nowhere/d.h5]", "$MPI -n 2");
-  EXPECT_EQ(ran.code, 3) << ran.output;
-  const std::size_t first = ran.output.find("lockstep: data error");
-  ASSERT_NE(first, std::string::npos) << ran.output;
-  EXPECT_EQ(ran.output.find("lockstep: data error", first + 1), std::string::npos) << ran.output;
+  expect_once(ran, 3, "lockstep: data error");
   EXPECT_NE(ran.output.find("[rank 0 on "), std::string::npos) << ran.output;
 }
 
@@ -225,11 +229,7 @@ TEST_F(Refusal, steps_and_epochs_together_with_the_way_out) {
 }
 
 TEST_F(Refusal, an_error_before_mpi_starts_is_printed_once) {
-  const Ran ran = train("--set train.stepps=2", "$MPI -n 3");
-  EXPECT_EQ(ran.code, 2) << ran.output;
-  const std::size_t first = ran.output.find("lockstep: config error");
-  ASSERT_NE(first, std::string::npos) << ran.output;
-  EXPECT_EQ(ran.output.find("lockstep: config error", first + 1), std::string::npos) << ran.output;
+  expect_once(train("--set train.stepps=2", "$MPI -n 3"), 2, "lockstep: config error");
 }
 
 }  // namespace

@@ -18,7 +18,6 @@ struct __half;
 namespace lockstep::models::cuda {
 
 class CudaKernel : public BoundKernel {
- public:
  protected:
   explicit CudaKernel(const Site& site);
   /// A loss: f32 rows whatever the compute dtype.
