@@ -2,7 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <cmath>
+#include <type_traits>
+
 #include "core/error.h"
+#include "core/random.h"
 
 namespace lockstep::comm {
 namespace {
@@ -35,6 +39,27 @@ double number(T x) {
 }
 
 }  // namespace
+
+std::vector<float> values_of(int rank) {
+  constexpr std::size_t kPeriod = 65521;
+  const RandomSource common(1, "averaging bench", 0);
+  const RandomSource own(1, "averaging bench", static_cast<std::uint64_t>(rank) + 1);
+  std::vector<float> values(kPeriod);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = 0.3f * common.normal(i) + own.normal(2 * i) * std::exp(0.7f * own.normal(2 * i + 1));
+  return values;
+}
+
+void fill_with_values(FlatSpan data, const std::vector<float>& values) {
+  with_type(data.dtype, [&]<class T>(T*) {
+    constexpr float kUnit = std::is_integral_v<T> ? 1e6f : 1.0f;
+    std::size_t next = 0;
+    for (T& x : data.as<T>()) {
+      x = static_cast<T>(kUnit * values[next]);
+      if (++next == values.size()) next = 0;
+    }
+  });
+}
 
 Pattern::Pattern(int rank, int ranks, Dtype dtype)
     : sums_(static_cast<std::size_t>(period_of(dtype))), rank_(rank) {

@@ -9,6 +9,12 @@
 
 namespace lockstep::comm {
 
+/// One rank's values for what is only timed: 0.3 common + noise * exp(0.7 noise), which repeat after 65521, a
+/// prime, so that no two blocks or chunks are alike. Zeros and small integers may be quicker to move.
+[[nodiscard]] std::vector<float> values_of(int rank);
+/// Host memory, with them over and over; integers take a million of each.
+void fill_with_values(FlatSpan data, const std::vector<float>& values);
+
 class Pattern {
  public:
   Pattern(int rank, int ranks, Dtype dtype);

@@ -37,6 +37,12 @@ std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& opti
   return connect(name, settings, schedule, world, {options.device, options.deadline_s});
 }
 
+int in_a_row(const FlatSpan& data) {
+  constexpr std::size_t kShortBytes = 64 << 10, kShortOnGpu = 1 << 20;
+  if (data.device.kind == DeviceKind::cpu) return data.bytes() < kShortBytes ? 20 : 1;
+  return data.bytes() <= kShortOnGpu ? 32 : 8;
+}
+
 TimeSummary summary_of(std::vector<double> times) {
   std::sort(times.begin(), times.end());
   const std::size_t middle = times.size() / 2;

@@ -18,6 +18,10 @@ void check_sweep(const AllreduceBench& options);
 [[nodiscard]] std::unique_ptr<Transport> transport_of(World& world, const AllreduceBench& options,
                                                       const Schedule& schedule);
 
+/// How many sums are timed in a row: short ones would be lost in the barrier before them, and on a GPU in the
+/// time to launch them.
+[[nodiscard]] int in_a_row(const FlatSpan& data);
+
 struct TimeSummary {
   double median_s = 0;
   double min_s = 0;

@@ -4,20 +4,18 @@
 #include <cmath>
 #include <utility>
 
+#include "comm/bench_pattern.h"
 #include "comm/bench_sweep.h"
 #include "comm/compress/compressor.h"
 #include "comm/named.h"
 #include "core/error.h"
 #include "core/memory.h"
-#include "core/random.h"
 #include "core/recording.h"
 #include "core/stopwatch.h"
 
 namespace lockstep::comm {
 namespace {
 
-/// Values repeat after so many: a prime, so that no two blocks or chunks are alike.
-constexpr std::size_t kPeriod = 65521;
 /// Behind every warm-up that a compressor may have.
 constexpr std::int64_t kFirstStep = 1000000;
 /// Sums in another order differ by less of the largest value; the code of a grid that holds it is at least
@@ -30,21 +28,12 @@ std::vector<float> host_copy(FlatSpan x) {
   return values;
 }
 
-/// One period of rank's values: 0.3 common + noise * exp(0.7 noise).
-std::vector<float> values_of(int rank) {
-  const RandomSource common(1, "averaging bench", 0);
-  const RandomSource own(1, "averaging bench", static_cast<std::uint64_t>(rank) + 1);
-  std::vector<float> values(kPeriod);
-  for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = 0.3f * common.normal(i) + own.normal(2 * i) * std::exp(0.7f * own.normal(2 * i + 1));
-  return values;
-}
-
 /// Of one period, what all ranks' values have for a mean.
 std::vector<double> true_means(int ranks) {
-  std::vector<double> means(kPeriod);
+  std::vector<double> means;
   for (int rank = 0; rank < ranks; ++rank) {
     const std::vector<float> values = values_of(rank);
+    means.resize(values.size());
     for (std::size_t i = 0; i < means.size(); ++i) means[i] += static_cast<double>(values[i]) / ranks;
   }
   return means;
@@ -118,7 +107,7 @@ class Bench {
     array_ = memory_.view(Dtype::f32, layout_.stored_count());
     scratch_ = make_array(options_.common.device, Dtype::f32, 2 * layout_.stored_count());
     given_.resize(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < given_.size(); ++i) given_[i] = own_[i % kPeriod];
+    for (std::size_t i = 0; i < given_.size(); ++i) given_[i] = own_[i % own_.size()];
   }
 
   Contestant contestant(const std::string& text) {
@@ -149,6 +138,14 @@ class Bench {
     each.compressor->exchange(array_, scratch_.span, numbers, nonfinite_.span, *collectives_, *stream_);
   }
 
+  /// On a GPU several in a row, as exact sums are timed.
+  [[nodiscard]] int times_in_a_row() const {
+    return options_.common.device.kind == DeviceKind::cpu ? 1 : in_a_row(data());
+  }
+  void exchange_in_a_row(Contestant& each) {
+    for (int i = 0; i < times_in_a_row(); ++i) exchange(each);
+  }
+
   void measure(Contestant& each, bool warmup) {
     copy_from_host(given_.data(), data());
     record(each);
@@ -157,12 +154,12 @@ class Bench {
     if (each.recorded != nullptr) {
       each.recorded->run(*stream_);
     } else {
-      exchange(each);
+      exchange_in_a_row(each);
     }
     stopwatch_->stop(*stream_);
     stream_->synchronize();
     if (warmup) return;
-    each.times.push_back(stopwatch_->seconds());
+    each.times.push_back(stopwatch_->seconds() / times_in_a_row());
     const PhaseTimes phases = phases_of(each);
     each.encodes.push_back(phases.encode_s);
     each.decodes.push_back(phases.decode_s);
@@ -172,7 +169,7 @@ class Bench {
   void record(Contestant& each) {
     const bool plain = each.compressor == nullptr || each.compressor->plain();
     if (each.recorded || !plain || !can_record(options_.common.device) || !collectives_->capturable()) return;
-    each.recorded = record_work(*stream_, [&] { exchange(each); });
+    each.recorded = record_work(*stream_, [&] { exchange_in_a_row(each); });
   }
 
   /// Of the exchange just timed; on a GPU of another one, for marks would hold the first up.
@@ -204,7 +201,7 @@ class Bench {
   void compare(const std::vector<float>& came, AveragingRow& row) const {
     double product = 0, truth_square = 0, came_square = 0, error = 0;
     for (std::size_t i = 0; i < came.size(); ++i) {
-      const double truth = means_[i % kPeriod], mean = static_cast<double>(came[i]) / ranks_;
+      const double truth = means_[i % means_.size()], mean = static_cast<double>(came[i]) / ranks_;
       product += truth * mean;
       truth_square += truth * truth;
       came_square += mean * mean;
