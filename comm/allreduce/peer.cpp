@@ -1,7 +1,7 @@
 // GPUs of one node add up in memory that they map from each other, by loads and stores over NVLink
 // (comm/peer): short arrays in one shot, where everyone adds all of them; long ones in two, where everyone
-// adds its chunk and writes it to all: it reads it from the others or, if they are very long, lets copy
-// engines bring it. As `shared`, which this is for host memory, with the same bits.
+// adds its chunk and writes it to all; very long ones are brought and handed back by copy engines. As
+// `shared`, which this is for host memory, with the same bits.
 #include "comm/allreduce/peer.h"
 
 #include "comm/allreduce/rows.h"
@@ -13,12 +13,10 @@ constexpr Setting kSettings[] = {
     {"one_shot", SettingType::integer, "65536",
      "up to so many elements from others a rank adds all arrays itself, which saves a meeting of all ranks",
      "[0,131072]"},
-    {"copies_from", SettingType::integer, "5242880",
-     "in the first shot of arrays of so many elements copy engines, which fill the links and leave "
-     "multiprocessors to others, hand chunks to who adds them",
+    {"copies_from", SettingType::integer, "8388608",
+     "arrays of so many elements are moved by copy engines in both shots: they fill the links and leave "
+     "multiprocessors to others",
      "[0,inf)"},
-    {"copies_back", SettingType::boolean, "false",
-     "there copy engines make the second shot too, in segments beside what is still to be added", ""},
     {"blocks", SettingType::integer, "64", "thread blocks (multiprocessors) of a sum in two shots",
      "[1,128]"},
 };
@@ -48,7 +46,6 @@ class Peer final : public Schedule {
 std::unique_ptr<Schedule> make_peer(const Options& options) {
   return std::make_unique<Peer>(make_shared_plans(options.integer("one_shot")),
                                 PeerSums{.copies_from = options.integer("copies_from"),
-                                         .copies_back = options.boolean("copies_back"),
                                          .blocks = static_cast<int>(options.integer("blocks"))});
 }
 

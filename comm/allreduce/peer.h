@@ -6,8 +6,7 @@
 namespace lockstep::comm {
 
 struct PeerSums {
-  std::int64_t copies_from = 0;  ///< elements of the shortest array whose first shot copy engines make
-  bool copies_back = false;      ///< and the second shot
+  std::int64_t copies_from = 0;  ///< elements of the shortest array that copy engines move
   int blocks = 0;                ///< thread blocks of a kernel in two shots
 };
 

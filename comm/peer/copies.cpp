@@ -5,7 +5,6 @@
 #include "comm/allreduce/schedule.h"
 #include "comm/peer/kernels.h"
 #include "core/cuda/cuda.h"
-#include "core/round_up.h"
 
 namespace lockstep::comm {
 
@@ -14,9 +13,11 @@ namespace {
 constexpr std::int64_t kPackBytes = 16;
 /// Room for what peers send: an array of 256 MiB at two ranks goes in one piece.
 constexpr std::size_t kScratchBytes = std::size_t{128} << 20;
-/// Of a chunk that goes both ways: long enough that an engine's start does not show, short enough that little
-/// is left to add when the last one has come.
-constexpr std::int64_t kSegmentBytes = std::int64_t{8} << 20;
+/// A chunk that goes both ways does so in two segments, this part of it in the second: sending it takes as
+/// long as adding the first, and few copies are best, for each one's start shows.
+constexpr std::int64_t kLastEighths = 3;
+/// Shorter chunks go in one.
+constexpr std::int64_t kLeastSegments = std::int64_t{1} << 20;
 
 std::int64_t whole_packs(std::int64_t bytes) { return bytes / kPackBytes * kPackBytes; }
 
@@ -26,6 +27,13 @@ Range part_of(Range bytes, int parts, int index) {
   const Range packs = chunk_of({0, bytes.count / kPackBytes}, parts, index);
   const std::int64_t skipped = packs.first * kPackBytes;
   return {bytes.first + skipped, index == parts - 1 ? bytes.count - skipped : packs.count * kPackBytes};
+}
+
+/// Of a chunk that goes in so many segments, one or two.
+Range segment_of(Range chunk, int segments, int index) {
+  const std::int64_t first = segments == 1 ? chunk.count : whole_packs(chunk.count * (8 - kLastEighths) / 8);
+  if (index == 0) return {chunk.first, first};
+  return {chunk.first + first, chunk.count - first};
 }
 
 }  // namespace
@@ -56,7 +64,7 @@ class PeerCopies::Segments {
       : copies_(copies), piece_(piece), segments_(segments), on_(on) {}
 
   void follow(CopyLane first, CopyLane then) { copies_.lanes_.follow(stream(first), stream(then)); }
-  void send(int segment) { copies_.send(piece_, segment, segments_, stream(CopyLane::out)); }
+  void send(int segment) { copies_.send(piece_, segment, segments_, stream(CopyLane::copies)); }
   void meet() { launch_meet(piece_.call, on_); }
   void add(int segment) {
     const auto width = static_cast<std::int64_t>(size_of(piece_.dtype));
@@ -64,18 +72,19 @@ class PeerCopies::Segments {
     launch_add(piece_.call, piece_.dtype, copies_.sources(piece_), piece_.arrays.of[piece_.call.rank],
                {bytes.first / width, bytes.count / width}, copies_.sums_.blocks, on_);
   }
-  void hand_back(int segment) {
-    const Range bytes = own(segment);
+  void hand_back(int first, int last) {
+    const std::int64_t begin = own(first).first;
+    const Range end = own(last - 1);
     piece_.each_peer([&](int peer) {
-      cuda::copy_on_device(piece_.at(peer, bytes.first), piece_.at(piece_.call.rank, bytes.first),
-                           static_cast<std::size_t>(bytes.count), stream(CopyLane::back));
+      cuda::copy_on_device(piece_.at(peer, begin), piece_.at(piece_.call.rank, begin),
+                           static_cast<std::size_t>(end.first + end.count - begin), stream(CopyLane::copies));
     });
   }
 
  private:
   [[nodiscard]] cudaStream_t stream(CopyLane lane) const { return copies_.lanes_.of(lane, on_); }
   [[nodiscard]] Range own(int segment) const {
-    return part_of(piece_.chunk(piece_.call.rank), segments_, segment);
+    return segment_of(piece_.chunk(piece_.call.rank), segments_, segment);
   }
 
   const PeerCopies& copies_;
@@ -105,7 +114,7 @@ Arrays PeerCopies::sources(const Piece& piece) const {
 void PeerCopies::send(const Piece& piece, int segment, int segments, cudaStream_t on) const {
   const int rank = piece.call.rank;
   piece.each_peer([&](int peer) {
-    const Range chunk = piece.chunk(peer), part = part_of(chunk, segments, segment);
+    const Range chunk = piece.chunk(peer), part = segment_of(chunk, segments, segment);
     cuda::copy_on_device(scratch(peer, rank) + (part.first - chunk.first), piece.at(rank, part.first),
                          static_cast<std::size_t>(part.count), on);
   });
@@ -127,16 +136,9 @@ void PeerCopies::sum(const Call& call, Dtype dtype, const Arrays& arrays, std::i
 /// Ranks have read their scratch memory when the last piece's sum ended, so it may be written at once; its
 /// copies are there when all ranks have come to this sum.
 void PeerCopies::sum_piece(const Piece& piece, cudaStream_t on) {
-  if (sums_.copies_back) {
-    const std::int64_t share = piece.bytes() / piece.call.ranks;  // the same on every rank
-    const auto segments =
-        static_cast<int>(std::max<std::int64_t>(round_up(share, kSegmentBytes) / kSegmentBytes, 1));
-    Segments lanes(*this, piece, segments, on);
-    sum_in_segments(segments, lanes);
-    return;
-  }
-  send(piece, 0, 1, on);
-  launch_two_shot(piece.call, piece.dtype, sources(piece), piece.arrays, piece.count, sums_.blocks, on);
+  const int segments = piece.bytes() / piece.call.ranks < kLeastSegments ? 1 : 2;  // the same on every rank
+  Segments lanes(*this, piece, segments, on);
+  sum_in_segments(segments, lanes);
 }
 
 }  // namespace lockstep::comm

@@ -1,6 +1,6 @@
-// Sums whose first shot copy engines make: everyone copies chunk r of its array into scratch memory of rank
-// r. Engines fill the links, which loads over them do not, and leave the multiprocessors to others. Rank r
-// then adds what came and writes the sum to all (launch_two_shot), or engines hand the sums back too.
+// Sums whose shots copy engines make: everyone copies chunk r of its array into scratch memory of rank r,
+// which adds what came and copies the sums into everyone's array. Engines fill the links, which loads and
+// stores over them do not, and leave the multiprocessors to others.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -19,10 +19,9 @@ namespace lockstep::comm {
 /// board. At most kMostLineBytes.
 void launch_one_shot(const Call& call, Dtype dtype, void* data, std::int64_t count, cudaStream_t on);
 /// The same for arrays that all ranks map, at 16-byte boundaries: rank r adds chunk r of the whole 16-byte
-/// packs (the last rank also what is behind them) of `sources` and writes the sum to everyone's array.
-/// Sources of chunk r may be the arrays themselves, or copies that are here once all ranks have come.
-void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const Arrays& arrays,
-                     std::int64_t count, int blocks, cudaStream_t on);
+/// packs (the last rank also what is behind them) and writes the sum to everyone's array.
+void launch_two_shot(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
+                     cudaStream_t on);
 /// Elements of `range`, which begins at a 16-byte boundary, of `to` = their sum over all sources. Meets
 /// nobody: the sources must be here.
 void launch_add(const Call& call, Dtype dtype, const Arrays& sources, void* to, Range range, int blocks,

@@ -3,8 +3,7 @@
 namespace lockstep::comm {
 
 cudaStream_t Lanes::of(CopyLane lane, cudaStream_t sums) const noexcept {
-  if (lane == CopyLane::sums) return sums;
-  return (lane == CopyLane::out ? out_ : back_).get();
+  return lane == CopyLane::sums ? sums : copies_.get();
 }
 
 void Lanes::follow(cudaStream_t first, cudaStream_t then) const {

@@ -1,4 +1,4 @@
-// Streams beside the caller's, and one event to make them wait for each other.
+// A stream for copies beside the caller's, and an event to make them wait for each other.
 #pragma once
 
 #include "comm/peer/segments.h"
@@ -8,7 +8,7 @@ namespace lockstep::comm {
 
 class Lanes {
  public:
-  explicit Lanes(Device device) : out_(device), back_(device), event_(cudaEventDisableTiming) {}
+  explicit Lanes(Device device) : copies_(device), event_(cudaEventDisableTiming) {}
 
   /// The lane's stream, where `sums` is the caller's.
   [[nodiscard]] cudaStream_t of(CopyLane lane, cudaStream_t sums) const noexcept;
@@ -16,7 +16,7 @@ class Lanes {
   void follow(cudaStream_t first, cudaStream_t then) const;
 
  private:
-  cuda::OwnStream out_, back_;
+  cuda::OwnStream copies_;
   cuda::OwnEvent event_;
 };
 

@@ -146,7 +146,7 @@ class PeerTransport final : public Transport, private MappedMemory {
     if (data.count >= node_->sums.copies_from) {
       copies_->sum(call_, data.dtype, arrays, data.count, on);
     } else {
-      launch_two_shot(call_, data.dtype, arrays, arrays, data.count, node_->sums.blocks, on);
+      launch_two_shot(call_, data.dtype, arrays, data.count, node_->sums.blocks, on);
     }
   }
 

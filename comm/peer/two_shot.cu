@@ -64,12 +64,11 @@ __device__ __forceinline__ T add_one(const Call& call, const Arrays& arrays, std
 
 constexpr int kThreads = 512;
 
-/// Nobody but this rank reads its chunk of the sources, so it may write the sums there at once.
+/// Nobody but this rank reads its chunk of the arrays, so it may write the sums there at once.
 template <class T, int kMembers>
 __global__ void __launch_bounds__(kThreads)
-    two_shot_kernel(const __grid_constant__ Call call, const __grid_constant__ Arrays sources,
-                    const __grid_constant__ Arrays arrays, std::int64_t count, std::int64_t first,
-                    std::int64_t packs) {
+    two_shot_kernel(const __grid_constant__ Call call, const __grid_constant__ Arrays arrays,
+                    std::int64_t count, std::int64_t first, std::int64_t packs) {
   constexpr int kCount = Pack<T>::kCount;
   Board& own = *call.boards[call.rank];
   const int block = static_cast<int>(blockIdx.x);
@@ -84,10 +83,10 @@ __global__ void __launch_bounds__(kThreads)
       sum.store(static_cast<T*>(arrays.of[rank]) + pack * kCount);
     }
   };
-  add_packs<T, kMembers>(call, sources, first, packs, write);
+  add_packs<T, kMembers>(call, arrays, first, packs, write);
   const std::int64_t rest = count / kCount * kCount + threadIdx.x;
   if (block == 0 && call.rank == call.ranks - 1 && rest < count) {
-    const T sum = add_one<T, kMembers>(call, sources, rest);
+    const T sum = add_one<T, kMembers>(call, arrays, rest);
     for (int rank = 0; rank < call.ranks; ++rank) static_cast<T*>(arrays.of[rank])[rest] = sum;
   }
 
@@ -127,14 +126,14 @@ unsigned grid_of(std::int64_t packs, int most) {
 
 }  // namespace
 
-void launch_two_shot(const Call& call, Dtype dtype, const Arrays& sources, const Arrays& arrays,
-                     std::int64_t count, int blocks, cudaStream_t on) {
+void launch_two_shot(const Call& call, Dtype dtype, const Arrays& arrays, std::int64_t count, int blocks,
+                     cudaStream_t on) {
   with_type(dtype, call.ranks, [&]<class T, int kMembers>() {
     const std::int64_t packs = count / Pack<T>::kCount;
     const Range own = chunk_of({0, packs}, call.ranks, call.rank);
     // All ranks launch the same grid: it follows from the longest chunk.
     two_shot_kernel<T, kMembers><<<grid_of<T, kMembers>(packs / call.ranks + 1, blocks), kThreads, 0, on>>>(
-        call, sources, arrays, count, own.first, own.count);
+        call, arrays, count, own.first, own.count);
   });
   check_launch("two-shot sum");
 }
