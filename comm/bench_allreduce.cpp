@@ -123,15 +123,12 @@ class Bench {
   }
 
   double timed(int times) {
-    collectives_->barrier(*stream_);
-    stopwatch_->start(*stream_);
-    if (recorded_ && times > 1)
-      recorded_->run(*stream_);
-    else
-      enqueue(times);
-    stopwatch_->stop(*stream_);
-    stream_->synchronize();
-    return stopwatch_->seconds();
+    return seconds_of(*collectives_, *stopwatch_, *stream_, [&] {
+      if (recorded_ && times > 1)
+        recorded_->run(*stream_);
+      else
+        enqueue(times);
+    });
   }
 
   Samples over_ranks(Samples own) {

@@ -7,6 +7,7 @@
 #include "comm/device_transport.h"
 #include "comm/named.h"
 #include "core/error.h"
+#include "core/hold.h"
 
 namespace lockstep::comm {
 
@@ -41,6 +42,21 @@ int in_a_row(const FlatSpan& data) {
   constexpr std::size_t kShortBytes = 64 << 10, kShortOnGpu = 1 << 20;
   if (data.device.kind == DeviceKind::cpu) return data.bytes() < kShortBytes ? 20 : 1;
   return data.bytes() <= kShortOnGpu ? 32 : 8;
+}
+
+double seconds_of(Collectives& collectives, Stopwatch& stopwatch, Stream& stream,
+                  const std::function<void()>& enqueue) {
+  {
+    const Hold hold(stream);
+    collectives.barrier(stream);
+    collectives.barrier(stream);
+    stopwatch.start(stream);
+    enqueue();
+    stopwatch.stop(stream);
+    collectives.barrier(stream);
+  }
+  stream.synchronize();
+  return stopwatch.seconds();
 }
 
 TimeSummary summary_of(std::vector<double> times) {

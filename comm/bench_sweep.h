@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "comm/bench_allreduce.h"
+#include "comm/collectives.h"
+#include "core/stopwatch.h"
 
 namespace lockstep::comm {
 
@@ -21,6 +24,12 @@ void check_sweep(const AllreduceBench& options);
 /// How many sums are timed in a row: short ones would be lost in the barrier before them, and on a GPU in the
 /// time to launch them.
 [[nodiscard]] int in_a_row(const FlatSpan& data);
+
+/// Collective, blocks. Seconds of what `enqueue` enqueues on the stream, on this rank. Ranks begin together,
+/// behind two barriers: one that has kept them waiting is left one by one. They end before a third, so that
+/// nobody works on while others finish.
+[[nodiscard]] double seconds_of(Collectives& collectives, Stopwatch& stopwatch, Stream& stream,
+                                const std::function<void()>& enqueue);
 
 struct TimeSummary {
   double median_s = 0;

@@ -149,17 +149,14 @@ class Bench {
   void measure(Contestant& each, bool warmup) {
     copy_from_host(given_.data(), data());
     record(each);
-    collectives_->barrier(*stream_);
-    stopwatch_->start(*stream_);
-    if (each.recorded != nullptr) {
-      each.recorded->run(*stream_);
-    } else {
-      exchange_in_a_row(each);
-    }
-    stopwatch_->stop(*stream_);
-    stream_->synchronize();
+    const double time_s = seconds_of(*collectives_, *stopwatch_, *stream_, [&] {
+      if (each.recorded != nullptr)
+        each.recorded->run(*stream_);
+      else
+        exchange_in_a_row(each);
+    });
     if (warmup) return;
-    each.times.push_back(stopwatch_->seconds() / times_in_a_row());
+    each.times.push_back(time_s / times_in_a_row());
     const PhaseTimes phases = phases_of(each);
     each.encodes.push_back(phases.encode_s);
     each.decodes.push_back(phases.decode_s);

@@ -15,28 +15,32 @@ namespace lockstep::comm {
 
 class Patience {
  public:
-  Patience() : Patience(false, true) {}
+  Patience() : Patience(kSpin, kYield) {}
   /// `crowded`: more ranks than processors.
-  explicit Patience(bool crowded) : Patience(crowded, !crowded) {}
-  Patience(bool crowded, bool spins)
-      : spin_(spins ? kSpin : kSpin * 0), yield_(crowded ? kYieldCrowded : kYield) {}
+  explicit Patience(bool crowded) : Patience(crowded ? kSpin * 0 : kSpin, crowded ? kYieldCrowded : kYield) {}
+  /// For who spins by itself.
+  static Patience without_spinning() { return {kSpin * 0, kYield}; }
 
   void pause() {
     using namespace std::chrono_literals;
     constexpr auto kLongest = 200us;  // lets a kernel socket buffer of 256 KiB keep a 10 Gbit/s link busy
-    const auto so_far = waited();
-    if (so_far < spin_) return;
-    if (so_far < yield_) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(so_far / 8, kLongest));
-    }
+    if (!spin_or_yield()) std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(nap(), kLongest));
   }
+  /// For who has a better way to sleep: false when it is time to, for a nap().
+  [[nodiscard]] bool spin_or_yield() const {
+    const auto so_far = waited();
+    if (so_far >= yield_) return false;
+    if (so_far >= spin_) std::this_thread::yield();
+    return true;
+  }
+  [[nodiscard]] std::chrono::nanoseconds nap() const { return waited() / 8; }
   [[nodiscard]] std::chrono::nanoseconds waited() const { return std::chrono::steady_clock::now() - begin_; }
   /// Something came: more may come at once.
   void renew() { begin_ = std::chrono::steady_clock::now(); }
 
  private:
+  Patience(std::chrono::microseconds spin, std::chrono::microseconds yield) : spin_(spin), yield_(yield) {}
+
   /// About ten latencies of a small message inside a node.
   static constexpr std::chrono::microseconds kSpin{20};
   /// Below this a sleep, which takes at least the 50 us of timer slack, costs more than an eighth.

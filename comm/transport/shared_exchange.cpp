@@ -34,6 +34,9 @@ void relax() noexcept {
 #endif
 }
 
+SharedCounter& arrivals(SharedControl& of) { return of.arrived.meetings; }
+SharedCounter& ends(SharedControl& of) { return of.done; }
+
 FlatSpan view(std::byte* data, const FlatSpan& like) { return {data, like.count, like.dtype, like.device}; }
 
 }  // namespace
@@ -65,34 +68,35 @@ std::int64_t SharedExchange::place_of(const FlatSpan& data) const noexcept {
   return -1;
 }
 
-void SharedExchange::wait(SharedControl::Counter SharedControl::*counter,
-                          const Impatience& impatience) const {
+void SharedExchange::wait(Counter counter, const Impatience& impatience) const {
   for (int peer = 0; peer < size(); ++peer) {
-    const std::atomic<std::uint64_t>& value = (control(peer).*counter).value;
-    Patience patience(crowded_, false);  // the looks before each pause are the spinning
-    for (int look = 1; value.load(std::memory_order_acquire) < meeting_; ++look) {
+    const SharedCounter& theirs = counter(control(peer));
+    Patience patience = Patience::without_spinning();  // the looks before each pause are that
+    std::uint64_t value = 0;
+    for (int look = 1; (value = theirs.value()) < meeting_; ++look) {
       if (!crowded_ && look % kLooks != 0) {
         relax();
         continue;
       }
-      patience.pause();
+      if (!patience.spin_or_yield())
+        theirs.sleep(value, std::min<std::chrono::nanoseconds>(patience.nap(), kImpatient));
       if (patience.waited() > kImpatient) impatience([&] { return missing(counter); });
     }
   }
 }
 
-std::vector<int> SharedExchange::missing(SharedControl::Counter SharedControl::*counter) const {
+std::vector<int> SharedExchange::missing(Counter counter) const {
   std::vector<int> peers;
   for (int peer = 0; peer < size(); ++peer) {
-    if ((control(peer).*counter).value.load(std::memory_order_acquire) < meeting_) peers.push_back(peer);
+    if (counter(control(peer)).value() < meeting_) peers.push_back(peer);
   }
   return peers;
 }
 
 void SharedExchange::require_same_call() const {
-  const SharedControl::Call& mine = control(me_).calls[meeting_ % 2];
+  const auto& mine = control(me_).arrived.calls[meeting_ % 2];
   for (int peer = 0; peer < size(); ++peer) {
-    const SharedControl::Call& theirs = control(peer).calls[meeting_ % 2];
+    const auto& theirs = control(peer).arrived.calls[meeting_ % 2];
     if (theirs.bytes == mine.bytes && theirs.place == mine.place) continue;
     throw Error(Fault::internal,
                 fmt::format("rank {} sums {} bytes at place {} of shared memory, rank {} {} bytes at {}", me_,
@@ -101,16 +105,16 @@ void SharedExchange::require_same_call() const {
 }
 
 void SharedExchange::arrive(const FlatSpan& data, std::int64_t place, const Impatience& impatience) {
-  SharedControl& mine = control(me_);
+  SharedControl::Arrival& mine = control(me_).arrived;
   mine.calls[meeting_ % 2] = {static_cast<std::int64_t>(data.bytes()), place};
-  mine.arrived.value.store(meeting_, std::memory_order_release);
-  wait(&SharedControl::arrived, impatience);
+  mine.meetings.raise(meeting_);
+  wait(arrivals, impatience);
   require_same_call();
 }
 
 void SharedExchange::finish(const Impatience& impatience) {
-  control(me_).done.value.store(meeting_, std::memory_order_release);
-  wait(&SharedControl::done, impatience);
+  control(me_).done.raise(meeting_);
+  wait(ends, impatience);
 }
 
 void SharedExchange::one_shot(FlatSpan data, const Impatience& impatience) {
@@ -118,7 +122,7 @@ void SharedExchange::one_shot(FlatSpan data, const Impatience& impatience) {
   std::memcpy(stage(me_), data.data, data.bytes());
   arrive(data, -1, impatience);
   operands_.clear();
-  for (int peer = 0; peer < size(); ++peer) operands_.push_back(view(stage(peer), data));
+  for (int peer = 0; peer < size(); ++peer) operands_.push_back(peer == me_ ? data : view(stage(peer), data));
   adder_.run(operands_, {&data, 1});
 }
 

@@ -13,12 +13,12 @@
 // once more, and so everyone is done reading it.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
 
+#include "comm/transport/shared_counter.h"
 #include "comm/transport/shared_sum.h"
 #include "core/flat_span.h"
 
@@ -26,16 +26,16 @@ namespace lockstep::comm {
 
 /// What one rank shows the others; at the head of its stage, zero at first.
 struct SharedControl {
-  struct alignas(64) Counter {
-    std::atomic<std::uint64_t> value;
-  };
-  Counter arrived;  ///< meetings this rank has come to with its operand ready
-  Counter done;     ///< meetings whose results it has written
-  /// What it sums in the meeting it came to last, by parity: all must sum the same.
-  struct Call {
-    std::int64_t bytes = 0;
-    std::int64_t place = 0;  ///< block and offset of the array; -1: staged
-  } calls[2];
+  /// In one cache line: who has waited for the counter finds the rest with it.
+  struct alignas(64) Arrival {
+    SharedCounter meetings;  ///< this rank has come to with its operand ready
+    /// What it sums in the meeting it came to last, by parity: all must sum the same.
+    struct Call {
+      std::int64_t bytes = 0;
+      std::int64_t place = 0;  ///< block and offset of the array; -1: staged
+    } calls[2];
+  } arrived;
+  alignas(64) SharedCounter done;  ///< meetings whose results it has written
 };
 
 class SharedExchange {
@@ -75,8 +75,10 @@ class SharedExchange {
 
   void arrive(const FlatSpan& data, std::int64_t place, const Impatience& impatience);
   void finish(const Impatience& impatience);
-  void wait(SharedControl::Counter SharedControl::*counter, const Impatience& impatience) const;
-  [[nodiscard]] std::vector<int> missing(SharedControl::Counter SharedControl::*counter) const;
+  /// Of one of a rank's counters.
+  using Counter = SharedCounter& (*)(SharedControl&);
+  void wait(Counter counter, const Impatience& impatience) const;
+  [[nodiscard]] std::vector<int> missing(Counter counter) const;
   void require_same_call() const;
   void in_place(FlatSpan data, std::int64_t place, const Impatience& impatience);
   void staged(FlatSpan piece, const Impatience& impatience);
