@@ -13,10 +13,15 @@ namespace lockstep::comm {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"segment", SettingType::integer, "32768",
-     "elements of a pipelined segment: small fills the pipeline sooner, large sends fewer messages",
-     "[1,inf)"},
+    {"segment", SettingType::integer, "0",
+     "elements of a pipelined segment: small fills the pipeline sooner, large sends fewer messages; 0: eight "
+     "segments for each level of a tree",
+     "[0,inf)"},
 };
+
+/// Filling and draining the pipeline then adds a quarter to the time of its segments, however many ranks
+/// there are. Shorter ones are all latency, and longer ones take too much memory to receive.
+constexpr std::int64_t kSegmentsPerLevel = 8, kShortest = 32768, kLongest = std::int64_t{4} << 20;
 
 TreePlace relabelled(TreePlace place, auto&& label) {
   for (int* rank : {&place.parent, &place.lower, &place.higher}) {
@@ -35,11 +40,14 @@ class DoubleTree final : public Schedule {
     if (ranks == 1 || count == 0) return plan;
     plan.rounds.resize(static_cast<std::size_t>(rounds(ranks, count)));
     const auto places = double_tree_places(rank, ranks);
+    const std::int64_t length = length_of(ranks, count);
     for (int tree = 0; tree < 2; ++tree) {
       const Range half = chunk_of({0, count}, 2, tree);
       const auto index = static_cast<std::size_t>(tree);
-      for (std::int64_t segment = 0; segment < segments(half.count); ++segment) {
-        add_segment(plan, places[index], tree_depth(ranks), segment, half);
+      for (std::int64_t segment = 0; segment < pieces(half.count, length); ++segment) {
+        const std::int64_t start = segment * length;
+        add_segment(plan, places[index], tree_depth(ranks), segment,
+                    {half.first + start, std::min(length, half.count - start)});
       }
     }
     return plan;
@@ -55,7 +63,7 @@ class DoubleTree final : public Schedule {
       const std::int64_t half = chunk_of({0, count}, 2, tree).count;
       const TreePlace& place = places[static_cast<std::size_t>(tree)];
       const std::int64_t edges = (place.parent >= 0) + (place.lower >= 0) + (place.higher >= 0);
-      cost.messages += edges * segments(half);
+      cost.messages += edges * pieces(half, length_of(ranks, count));
       cost.elements += edges * half;
     }
     return cost;
@@ -65,15 +73,23 @@ class DoubleTree final : public Schedule {
   bool layout_invariant() const noexcept override { return false; }
 
  private:
-  std::int64_t segments(std::int64_t count) const { return (count + segment_ - 1) / segment_; }
-
-  std::int64_t rounds(int ranks, std::int64_t count) const {
-    return segments(count - count / 2) + 2 * tree_depth(ranks) - 1;
+  static std::int64_t pieces(std::int64_t count, std::int64_t length) {
+    return (count + length - 1) / length;
   }
 
-  void add_segment(Plan& plan, const TreePlace& place, int deepest, std::int64_t segment, Range half) const {
-    const std::int64_t start = segment * segment_;
-    const Range range{half.first + start, std::min(segment_, half.count - start)};
+  /// Of a segment, in both trees.
+  std::int64_t length_of(int ranks, std::int64_t count) const {
+    if (segment_ > 0) return segment_;
+    return std::clamp(pieces(longer_half(count), kSegmentsPerLevel * tree_depth(ranks)), kShortest, kLongest);
+  }
+  static std::int64_t longer_half(std::int64_t count) { return count - count / 2; }
+
+  std::int64_t rounds(int ranks, std::int64_t count) const {
+    return pieces(longer_half(count), length_of(ranks, count)) + 2 * tree_depth(ranks) - 1;
+  }
+
+  static void add_segment(Plan& plan, const TreePlace& place, int deepest, std::int64_t segment,
+                          Range range) {
     const auto round = [&](int offset) -> Round& {
       return plan.rounds[static_cast<std::size_t>(segment + offset)];
     };

@@ -104,7 +104,19 @@ TEST(DoubleTree, segments_follow_one_another_through_the_tree) {
   const auto& row = schedules().row("double_tree");
   const auto tree = row.make(Options::of(row.settings, {{"segment", "10"}}));
   EXPECT_EQ(tree->stated_cost(0, 16, 1000).rounds, 50 + 2 * 4 - 1);
-  EXPECT_THROW(static_cast<void>(Options::of(row.settings, {{"segment", "0"}})), Error);
+  EXPECT_THROW(static_cast<void>(Options::of(row.settings, {{"segment", "-1"}})), Error);
+}
+
+TEST(DoubleTree, has_eight_segments_for_each_level_unless_they_are_short_or_long) {
+  const auto segments = [tree = schedule_named("double_tree")](int ranks, std::int64_t count) {
+    return tree->stated_cost(0, ranks, count).rounds - 2 * tree_depth(ranks) + 1;
+  };
+  constexpr std::int64_t kMi = 1 << 20;
+  EXPECT_EQ(segments(2, 4 * kMi), 8);
+  EXPECT_EQ(segments(16, 4 * kMi), 32);
+  EXPECT_EQ(segments(16, 4 * kMi + 1), 32);
+  EXPECT_EQ(segments(16, kMi), 16) << "of 32768 elements";
+  EXPECT_EQ(segments(2, 1024 * kMi), 128) << "of 4 Mi elements";
 }
 
 TEST(DoubleTree, parents_and_children_agree_at_1_to_512_ranks) {
