@@ -75,9 +75,9 @@ struct AllreduceRow {
 /// The same as a JSON object: {"ranks", "world", "host", "rows": [{"bytes", ..., "time_us", ...}]}.
 [[nodiscard]] std::string bench_json(const World& world, const std::vector<AllreduceRow>& rows);
 
-/// For every schedule but the library's: rounds, and array lengths that the busiest rank sends, by the stated
-/// costs, at several numbers of ranks; and array lengths that leave the busiest of 4 nodes of 4 ranks.
-/// Markdown.
-[[nodiscard]] std::string cost_table();
+/// For these schedules, or all, but not the library's: rounds, and array lengths that the busiest rank sends,
+/// by the stated costs, at several numbers of ranks; and array lengths that leave the busiest of 4 nodes of 4
+/// ranks; "-" where a schedule does not fit. Markdown.
+[[nodiscard]] std::string cost_table(const std::vector<std::string>& names = {});
 
 }  // namespace lockstep::comm

@@ -97,6 +97,8 @@ std::string exchange_lines(const Config& config, const Replica& replica, const B
   const auto schedule = make_schedule(config, one_node);
   std::string lines =
       format("exchange by %s over %d rank(s), %zu bucket(s)\n", name.c_str(), ranks, buckets.size());
+  if (name == "auto")
+    lines += "  schedule and buckets are measured and chosen when a run starts; these are shared's\n";
   for (const comm::Bucket& bucket : buckets) {
     lines += format("  bucket %d: slots %d to %d, %s", bucket.index, bucket.first_slot, bucket.last_slot - 1,
                     bytes_text(4.0 * static_cast<double>(bucket.range.count)).c_str());

@@ -253,6 +253,10 @@ void check_reproducible(const Config& config) {
   }
 }
 
+void check_schedule(const Config& config, const comm::World& world) {
+  static_cast<void>(make_schedule(config, on_one_node(world))->plan(world.rank(), world.size(), 1));
+}
+
 std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world, Device device,
                                            std::shared_ptr<const comm::Schedule> schedule) {
   auto transport = comm::connect(config.part_name("transport"), config.part("transport"), *schedule, world,

@@ -51,6 +51,9 @@ namespace lockstep::trainer {
 /// Refuses combinations that reproducible mode cannot keep (docs/architecture.md), by name.
 void check_reproducible(const Config& config);
 
+/// Refuses a schedule that cannot sum over these ranks, as it says so itself.
+void check_schedule(const Config& config, const comm::World& world);
+
 /// Collective. Sums of buffers on `device` by `schedule`, over the transport that the config names.
 [[nodiscard]] std::unique_ptr<comm::Collectives> connect(const Config& config, comm::World& world,
                                                          Device device,

@@ -289,6 +289,7 @@ Outcome Training::close(const std::string& status) {
 std::unique_ptr<PreparedRun> prepare_run(const Config& config, comm::World& world) {
   check_reproducible(config);
   check_compression(config);
+  check_schedule(config, world);
   return std::make_unique<Training>(config, world);
 }
 

@@ -1,4 +1,5 @@
 // `lockstep bench`: the columns and JSON of measurements, checked sums, and figures that fit each other.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -107,6 +108,13 @@ TEST_F(Bench, a_schedule_may_carry_settings_and_be_repeated) {
   for (const Json& row : rows("--max 8 --schedule double_tree:segment=4096 --schedule ring"))
     names.insert(row.at("schedule"));
   EXPECT_EQ(names, (std::set<std::string>{"double_tree:segment=4096", "ring"}));
+}
+
+TEST_F(Bench, costs_are_those_of_the_named_schedules) {
+  const std::string costs = run("$L bench allreduce --costs --schedule ring,torus2d:width=3");
+  EXPECT_EQ(std::count(costs.begin(), costs.end(), '\n'), 4) << costs;
+  EXPECT_PRED2(holds, costs, "| `ring` | 2: 1.00 |");
+  EXPECT_PRED2(holds, costs, "| `torus2d:width=3` | - |");
 }
 
 TEST_F(Bench, impossible_options_are_refused_before_anything_is_timed) {

@@ -54,6 +54,12 @@ TEST_F(Refusal, halves_as_gradients_without_a_gpu) {
                  {"train.gradients bf16", "GPU", "compress.name bf16"});
 }
 
+TEST_F(Refusal, schedule_that_does_not_fit_the_ranks_leaves_no_run) {
+  expect_refused(train("--set allreduce=torus2d --set allreduce.torus2d.width=2", "$MPI -n 3"), 2,
+                 {"2 ranks wide", "3 ranks", "allreduce.torus2d.width"});
+  EXPECT_FALSE(std::filesystem::exists(dir() + "/run"));
+}
+
 TEST_F(Refusal, missing_config_file) {
   expect_refused(shell("$L train /nowhere/c.yaml"), 2, {"/nowhere/c.yaml"});
 }

@@ -47,6 +47,7 @@ TEST_F(Train, dry_run_under_mpirun_plans_for_its_ranks_and_prints_once) {
 TEST_F(Train, the_usual_schedule_suits_place_and_mode) {
   EXPECT_PRED2(holds, train("--dry-run --set train.reproducible=true", "$MPI -n 2"),
                "exchange by halving_doubling over 2 rank(s)");
+  EXPECT_PRED2(holds, train("--dry-run --set allreduce=auto", "$MPI -n 2"), "chosen when a run starts");
   EXPECT_PRED2(holds, train("--dry-run --set allreduce=ring", "$MPI -n 2"),
                "exchange by ring over 2 rank(s)");
   EXPECT_PRED2(holds, train("--dry-run --set allreduce=by_place", "$MPI -n 2"),

@@ -61,10 +61,10 @@ cxxopts::Options allreduce_usage() {
       ("compress",
        "instead average by these compressors, beside the exact sum (int8,int4:rotate=false,powersgd): time, "
        "wire bytes, error; the schedule, by default the one that training uses, is of exact sums",
-       cxxopts::value<std::string>())                                                                 //
-      ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")         //
-      ("costs", "print rounds and bytes of every schedule by its formulas, and measure nothing")      //
-      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))  //
+       cxxopts::value<std::string>())                                                                       //
+      ("own-memory", "sum arrays in ordinary memory, not in memory that the transport lends")               //
+      ("costs", "print rounds and bytes of these or all schedules by their formulas, and measure nothing")  //
+      ("json", "also write the rows to this file", cxxopts::value<std::string>()->default_value(""))        //
       ("h,help", "this text");
   return options;
 }
@@ -114,7 +114,7 @@ int bench_allreduce(Context& context) {
   bench.warmup = given["warmup"].as<int>();
   bench.dtype = dtype_named(given["type"].as<std::string>());
   if (given.count("costs") > 0) {
-    std::printf("%s", comm::cost_table().c_str());
+    std::printf("%s", comm::cost_table(parts_given(given, "schedule")).c_str());
     return 0;
   }
   comm::World& world = context.world();
