@@ -52,17 +52,16 @@ LOCKSTEP_HOT_LOOP void decode_fp16(const void* codes, std::int64_t count, float*
 LOCKSTEP_HOT_LOOP void encode_power(const float* x, std::int64_t count, void* codes, float* residual,
                                     std::uint32_t key, std::uint32_t element) {
   auto* bytes = static_cast<std::uint8_t*>(codes);
+  std::uint32_t place = element * kRandomStride;
   if (residual == nullptr) {
 #pragma GCC ivdep
-    for (std::int64_t i = 0; i < count; ++i) {
-      bytes[i] = static_cast<std::uint8_t>(
-          power_code(x[i], random_bits(key, element + static_cast<std::uint32_t>(i))));
-    }
+    for (std::int64_t i = 0; i < count; ++i, place += kRandomStride)
+      bytes[i] = static_cast<std::uint8_t>(power_code(x[i], random_bits_at(key, place)));
     return;
   }
 #pragma GCC ivdep
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint32_t code = power_code(x[i], random_bits(key, element + static_cast<std::uint32_t>(i)));
+  for (std::int64_t i = 0; i < count; ++i, place += kRandomStride) {
+    const std::uint32_t code = power_code(x[i], random_bits_at(key, place));
     bytes[i] = static_cast<std::uint8_t>(code);
     residual[i] = x[i] - power_value(code);
   }

@@ -74,8 +74,9 @@ LOCKSTEP_HOT_LOOP void encode_vote(const float* x, std::int64_t blocks, std::uin
   for (std::int64_t block = 0; block < blocks; ++block, element += kBlock) {
     const float* values = x + block * kBlock;
     scales[block] = kUnitScale;
-    for (std::uint32_t i = 0; i < kBlock; ++i)
-      votes[i] = std::bit_cast<float>(0x3f800000u | voted_sign(values[i], random_bits(key, element + i)));
+    std::uint32_t place = element * kRandomStride;
+    for (int i = 0; i < kBlock; ++i, place += kRandomStride)
+      votes[i] = std::bit_cast<float>(0x3f800000u | voted_sign(values[i], random_bits_at(key, place)));
     pack_signs(votes, codes + block * kBytes);
     if (residual == nullptr) continue;
     for (int i = 0; i < kBlock; ++i) residual[block * kBlock + i] = values[i] - votes[i];
