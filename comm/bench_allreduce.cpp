@@ -102,7 +102,7 @@ class Bench {
   /// What sums in a row begin with.
   void make_values() {
     const FlatArray host = make_array(Device{}, data_.dtype, data_.count);
-    fill_with_values(host.span, values_of(collectives_->rank()));
+    fill_with_values(host.span, values_of(collectives_->rank(), data_.count));
     values_ = make_array(data_.device, data_.dtype, data_.count);
     copy_from_host(host.span.data, values_.span);
   }

@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cmath>
 #include <type_traits>
 
@@ -40,11 +41,11 @@ double number(T x) {
 
 }  // namespace
 
-std::vector<float> values_of(int rank) {
-  constexpr std::size_t kPeriod = 65521;
+std::vector<float> values_of(int rank, std::int64_t at_most) {
+  constexpr std::int64_t kPeriod = 65521;
   const RandomSource common(1, "averaging bench", 0);
   const RandomSource own(1, "averaging bench", static_cast<std::uint64_t>(rank) + 1);
-  std::vector<float> values(kPeriod);
+  std::vector<float> values(static_cast<std::size_t>(std::min(at_most, kPeriod)));
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = 0.3f * common.normal(i) + own.normal(2 * i) * std::exp(0.7f * own.normal(2 * i + 1));
   return values;

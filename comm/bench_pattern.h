@@ -10,8 +10,9 @@
 namespace lockstep::comm {
 
 /// One rank's values for what is only timed: 0.3 common + noise * exp(0.7 noise), which repeat after 65521, a
-/// prime, so that no two blocks or chunks are alike. Zeros and small integers may be quicker to move.
-[[nodiscard]] std::vector<float> values_of(int rank);
+/// prime, so that no two blocks or chunks are alike; the first `at_most` of them. Zeros and small integers
+/// may be quicker to move.
+[[nodiscard]] std::vector<float> values_of(int rank, std::int64_t at_most = 65521);
 /// Host memory, with them over and over; integers take a million of each.
 void fill_with_values(FlatSpan data, const std::vector<float>& values);
 

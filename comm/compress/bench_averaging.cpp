@@ -107,7 +107,7 @@ class Bench {
     array_ = memory_.view(Dtype::f32, layout_.stored_count());
     scratch_ = make_array(options_.common.device, Dtype::f32, 2 * layout_.stored_count());
     given_.resize(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < given_.size(); ++i) given_[i] = own_[i % own_.size()];
+    fill_with_values(flat(std::span(given_)), own_);
   }
 
   Contestant contestant(const std::string& text) {

@@ -18,7 +18,7 @@ namespace {
 /// meetings (about a microsecond) do not show beside copying it.
 constexpr std::size_t kPieceBytes = 512 << 10;
 constexpr std::size_t kHead = 4096;
-static_assert(sizeof(SharedControl) <= kHead);
+static_assert(sizeof(SharedControl) <= kHead && sizeof(SharedControl::Arrival) == 64);
 
 /// A rank offers its core to others after so many looks at a counter, two to three microseconds. Where nobody
 /// wants it that costs less than one; where another rank waits for this core, spinning on would only delay
